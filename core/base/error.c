@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/base/error.h"
+#include <errno.h>
+#include <stdio.h>
+
+int cs_verbosity = CS_NORMAL;
+
+GQuark
+cs_error_quark (void)
+{
+  static GQuark q;
+  if (q == 0)
+    q = g_quark_from_static_string ("capstan");
+  return q;
+}
+
+int
+cs_code_of_errno (int e)
+{
+  switch (e) {
+  case ENOENT:
+  case ENOTDIR:
+    return CAPSTAN_E_NOTFOUND;
+  case EEXIST:
+  case ENOTEMPTY:
+    return CAPSTAN_E_EXISTS;
+  case EACCES:
+  case EPERM:
+  case EROFS:
+    return CAPSTAN_E_PERM;
+  case ENOMEM:
+    return CAPSTAN_E_NOMEM;
+  case EBUSY:
+  case EWOULDBLOCK:
+    return CAPSTAN_E_BUSY;
+  case ENOSPC:
+  case EDQUOT:
+    return CAPSTAN_E_QUOTA;
+  case EINVAL:
+    return CAPSTAN_E_INVAL;
+  case ETIMEDOUT:
+    return CAPSTAN_E_TIMEOUT;
+  default:
+    return CAPSTAN_E_IO;
+  }
+}
+
+static void
+set_error (GError **err, int code, const char *fmt, va_list ap, int sys)
+{
+  if (err == NULL)
+    return;
+  g_autofree char *msg = g_strdup_vprintf (fmt, ap);
+  if (sys != 0)
+    g_set_error (err, CS_ERROR, code, "%s: %s", msg, g_strerror (sys));
+  else
+    g_set_error_literal (err, CS_ERROR, code, msg);
+}
+
+#define FAIL(code, sys)                                                                  \
+  va_list ap;                                                                            \
+  va_start (ap, fmt);                                                                    \
+  set_error (err, code, fmt, ap, sys);                                                   \
+  va_end (ap)
+
+gboolean
+cs_fail (GError **err, int code, const char *fmt, ...)
+{
+  FAIL (code, 0);
+  return FALSE;
+}
+
+gpointer
+cs_fail_null (GError **err, int code, const char *fmt, ...)
+{
+  FAIL (code, 0);
+  return NULL;
+}
+
+gboolean
+cs_fail_errno (GError **err, const char *fmt, ...)
+{
+  int sys = errno;
+  FAIL (cs_code_of_errno (sys), sys);
+  return FALSE;
+}
+
+gpointer
+cs_fail_errno_null (GError **err, const char *fmt, ...)
+{
+  int sys = errno;
+  FAIL (cs_code_of_errno (sys), sys);
+  return NULL;
+}
+
+int
+cs_exit_status (const GError *err)
+{
+  if (err == NULL)
+    return 0;
+  if (err->domain != CS_ERROR)
+    return 1;
+  switch (err->code) {
+  case CS_E_USAGE:
+    return 2;
+  case CAPSTAN_E_NOTFOUND:
+    return 3;
+  case CAPSTAN_E_EXISTS:
+  case CAPSTAN_E_BUSY:
+  case CAPSTAN_E_CONFLICT:
+  case CAPSTAN_E_STATE:
+    return 4;
+  default:
+    return 1;
+  }
+}
+
+void
+cs_print_error (const char *msg)
+{
+  fprintf (stderr, "capstan: %s\n", msg);
+}
+
+#define SAY(min, prefix)                                                                 \
+  va_list ap;                                                                            \
+  if (cs_verbosity < (min))                                                              \
+    return;                                                                              \
+  va_start (ap, fmt);                                                                    \
+  g_autofree char *msg = g_strdup_vprintf (fmt, ap);                                     \
+  va_end (ap);                                                                           \
+  fprintf (stderr, "%s%s\n", prefix, msg)
+
+void
+cs_warn (const char *fmt, ...)
+{
+  SAY (CS_QUIET, "capstan: warning: ");
+}
+
+void
+cs_info (const char *fmt, ...)
+{
+  SAY (CS_NORMAL, "");
+}
+
+void
+cs_debug (const char *fmt, ...)
+{
+  SAY (CS_VERBOSE, "capstan: ");
+}

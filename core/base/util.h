@@ -1,0 +1,76 @@
+/* Files, sizes, names: what every room of the core uses. SPDX-License-Identifier: BSD-3-Clause */
+#ifndef CS_UTIL_H
+#define CS_UTIL_H
+#include <glib.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define CS_STR(x) #x
+#define CS_ALIGN(n, a) (((n) + (a) -1) / (a) * (a))
+
+/* A descriptor that closes itself: cs_autofd int fd = open (..., O_CLOEXEC). */
+static inline void
+cs_close_fd (int *fd)
+{
+  if (*fd >= 0)
+    close (*fd);
+}
+#define cs_autofd __attribute__ ((cleanup (cs_close_fd)))
+static inline int
+cs_steal_fd (int *fd)
+{
+  int f = *fd;
+  *fd = -1;
+  return f;
+}
+
+/* ---- names ---- */
+/* The one name check: [a-z0-9][a-z0-9._-]* in parts separated by '/', at most 255 bytes a
+ * part and 1,000 in all, no part "." or ".."; upper case is accepted in names that exist
+ * already (existing TRUE), since old stores have it. `what` is "image name", ... */
+gboolean cs_name_check (const char *what, const char *name, gboolean existing,
+                        GError **err);
+
+/* ---- sizes ---- */
+/* "512", "64K", "512M", "2G", "1T", also "MB", "MiB": bytes. A bare number is `unit`
+ * bytes (1, or 1 << 20 for options the original read as MiB). */
+gboolean cs_size_parse (const char *s, guint64 unit, guint64 *ret, GError **err);
+/* "16.1 MB" (powers of 1000), for people; g_free. */
+char *cs_size_format (guint64 n);
+
+/* ---- reading and writing; EINTR and short counts are handled ---- */
+gboolean cs_write_all (int fd, const void *buf, gsize n, const char *what, GError **err);
+gboolean cs_pwrite_all (int fd, const void *buf, gsize n, guint64 off, const char *what,
+                        GError **err);
+/* Exactly n bytes; an end of file before that is an error. */
+gboolean cs_pread_all (int fd, void *buf, gsize n, guint64 off, const char *what,
+                       GError **err);
+/* Moves n bytes from in@in_off to out@out_off in the kernel where it can (FICLONERANGE by
+ * way of copy_file_range, else a 256 KiB buffer). Holes of the source stay holes if the
+ * target is a hole there. A source that ends early is an error that names it. */
+gboolean cs_copy_range (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
+                        const char *in_name, const char *out_name, GError **err);
+/* Whole small file, at most max bytes; NUL-terminated; g_free. */
+char *cs_read_file (const char *path, gsize max, gsize *ret_len, GError **err);
+/* Write a small file whole: temporary name, fsync, rename, fsync of the folder. */
+gboolean cs_write_file (const char *path, const void *buf, gsize n, mode_t mode,
+                        GError **err);
+gboolean cs_fsync (int fd, const char *what, GError **err);
+gboolean cs_fsync_dir (const char *dir, GError **err);
+gboolean cs_mkdirs (const char *dir, mode_t mode, GError **err); /* like mkdir -p */
+/* Removes a tree, never following a link; a missing one is fine. */
+gboolean cs_rmtree (const char *path, GError **err);
+
+/* ---- locks ---- */
+/* flock on path, made if needed. wait FALSE: fails with CAPSTAN_E_BUSY if held. Returns
+ * the descriptor that holds it (close to unlock), or -1. */
+int cs_lock_file (const char *path, gboolean exclusive, gboolean wait, GError **err);
+
+/* 16 random bytes as a version 4 UUID, 36 characters; g_free. */
+char *cs_uuid_new (void);
+/* Monotonic seconds. */
+double cs_now (void);
+/* Quoted for a message: bytes that are not printable become \xNN, in '...'; g_free. */
+char *cs_quote (const char *bytes);
+#endif

@@ -1,0 +1,98 @@
+/* The plan of an image's file system: what goes in, under which name, from where.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A tree is built by scanning (tree-scan.c) and by reading the file system of a base
+ * (rofs-read.c, ext4-read.c); later additions replace earlier files. It knows no file
+ * system format. Names are bytes. Nothing is read but directories and symlinks: file data
+ * stays where it is until a writer streams it with cs_source_copy. */
+#ifndef CS_TREE_H
+#define CS_TREE_H
+#include <glib.h>
+#include <sys/types.h>
+
+struct cs_srcdir { /* a directory of the host that files come from */
+  char *path;
+  int fd; /* open while in use by cs_source_open, else -1 */
+};
+
+struct cs_extent { guint64 logical, physical, length; }; /* bytes */
+
+typedef enum {
+  CS_SRC_NONE,   /* no data (directory, symlink, empty file) */
+  CS_SRC_HOST,   /* file `name` in `dir` of the host */
+  CS_SRC_MEMORY, /* `bytes`, inode.size long */
+  CS_SRC_IMAGE   /* extents of the open file `fd` (a base image); gaps are zeros */
+} CsSourceKind;
+
+struct cs_inode { /* shared by the names of a hard-linked file */
+  guint16 type;   /* S_IFDIR, S_IFREG, S_IFLNK */
+  guint16 perm;   /* 07777 */
+  guint32 uid, gid;
+  gint64 mtime;   /* seconds; 0 unless SOURCE_DATE_EPOCH is set */
+  guint64 size;   /* of data; of the target for symlinks */
+  guint32 nlink;  /* names of a file in the tree */
+  guint32 number; /* for the writer's use; 0 at first */
+  CsSourceKind source;
+  struct cs_srcdir *dir; /* HOST: owned by the tree */
+  char *name;            /* HOST: name in dir */
+  dev_t dev; ino_t ino;  /* HOST: what was scanned; checked again when opened */
+  gint64 host_mtime_ns;  /* HOST: to notice a change while building */
+  char *bytes;           /* MEMORY; and the target of a symlink (size bytes, then NUL) */
+  int fd;                /* IMAGE: borrowed from whoever opened the base */
+  const char *fd_name;   /* IMAGE: for messages; borrowed */
+  struct cs_extent *extents; guint n_extents; /* IMAGE, sorted by logical */
+  GPtrArray *children;   /* directories: of struct cs_node *, sorted by name (bytes) */
+};
+
+struct cs_node { /* a name in a directory */
+  char *name;    /* no '/', not empty */
+  struct cs_inode *inode;
+};
+
+struct cs_tree {
+  struct cs_inode *root; /* a directory */
+  GPtrArray *srcdirs;
+  GHashTable *links;     /* (dev, ino) of host files with several links -> inode */
+  GPtrArray *inodes;     /* all, owned here */
+  gint64 mtime;          /* given to everything: SOURCE_DATE_EPOCH, else 0 */
+  guint64 n_files, n_dirs, n_symlinks, data_bytes; /* of cs_tree_count */
+};
+
+struct cs_tree *cs_tree_new (void);
+void cs_tree_free (struct cs_tree *t);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (struct cs_tree, cs_tree_free)
+
+struct cs_inode *cs_inode_new (struct cs_tree *t, mode_t type, guint perm);
+/* Puts inode at the absolute guest path, making parents (0755). A file or symlink replaces
+ * what is there; a directory laid over a directory takes its place and keeps the children;
+ * a directory in the place of a file, or the reverse, is an error that names the path. A
+ * symlink to a directory on the way is followed only inside the tree. */
+gboolean cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
+                      GError **err);
+/* Direct child of a directory inode, or NULL; binary search. */
+struct cs_node *cs_tree_child (struct cs_inode *dir, const char *name);
+/* By absolute path, symlinks not followed; or NULL. */
+struct cs_inode *cs_tree_lookup (struct cs_tree *t, const char *guest_path);
+struct cs_inode *cs_tree_put_dir (struct cs_tree *t, const char *guest_path, guint perm,
+                                  GError **err);
+gboolean cs_tree_put_bytes (struct cs_tree *t, const char *guest_path, const void *bytes,
+                            gsize n, guint perm, GError **err);
+gboolean cs_tree_put_symlink (struct cs_tree *t, const char *guest_path,
+                              const char *target, GError **err);
+/* A file, symlink or directory (recursively) of the host at a guest path. */
+gboolean cs_tree_scan (struct cs_tree *t, const char *guest_path, const char *host_path,
+                       GError **err);
+void cs_tree_count (struct cs_tree *t);
+
+/* Opens the data of a HOST inode and checks that it is what was scanned (same file, size,
+ * mtime). The descriptor is the caller's. */
+int cs_source_open (struct cs_inode *i, GError **err);
+/* Streams all data of a regular file to out@off: in the kernel where it can, holes kept
+ * where the target is a hole. `out_name` is for messages. */
+gboolean cs_source_copy (struct cs_inode *i, int out, guint64 off, const char *out_name,
+                         GError **err);
+/* Reads all data of a small regular file (size <= max) into buf. */
+gboolean cs_source_read (struct cs_inode *i, void *buf, gsize max, GError **err);
+/* Path on the host or "IMAGE: data", for messages; g_free. */
+char *cs_source_name (const struct cs_inode *i);
+#endif

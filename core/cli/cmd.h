@@ -1,0 +1,87 @@
+/* Commands and their options: one table gives parsing, --help, man page and completion.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A command is one file core/cli/cmd-NAME.c that exports `const struct cs_cmd cs_cmd_NAME`,
+ * and one entry in core/cli/commands.c. */
+#ifndef CS_CMD_H
+#define CS_CMD_H
+#include <glib.h>
+
+typedef enum {
+  CS_OPT_FLAG,   /* --x, --x=false */
+  CS_OPT_STRING, /* --x V, --x=V; the last one holds */
+  CS_OPT_LIST,   /* repeatable */
+  CS_OPT_UINT,
+  CS_OPT_SIZE,   /* bytes; a bare number is MiB, as in the original */
+  CS_OPT_CHOICE  /* one of choices, "a|b|c" */
+} CsOptType;
+
+/* What completes an argument: for options and positional arguments. */
+typedef enum {
+  CS_COMP_NONE, CS_COMP_FILE, CS_COMP_DIR, CS_COMP_IMAGE, CS_COMP_INSTANCE,
+  CS_COMP_HYPERVISOR, CS_COMP_REPO, CS_COMP_PLUGIN, CS_COMP_COMMAND, CS_COMP_BASE
+} CsComp;
+
+struct cs_opt {
+  char short_name;  /* or 0 */
+  const char *name; /* "memory": --memory and -memory (the original's Go flags) */
+  CsOptType type;
+  const char *arg;     /* "SIZE": stands in help; NULL for flags */
+  const char *help;    /* one line, no full stop */
+  const char *def;     /* shown in help and what cs_cli_str answers, or NULL */
+  const char *choices; /* CHOICE */
+  CsComp comp;
+  const char *alias;   /* another long name, accepted and not shown, or NULL */
+};
+
+struct cs_cli;
+struct cs_cmd {
+  const char *name, *alias; /* alias: "i" of images, or NULL */
+  const char *args;         /* "[NAME]", "NAME FILE"; "" for none */
+  const char *summary;      /* one line for the list of commands */
+  const char *text;         /* paragraphs for --help and the man page; blank-line parted */
+  const char *examples;     /* lines, or NULL */
+  int min_args, max_args;   /* max -1: any number */
+  CsComp comp;              /* of the positional arguments */
+  const struct cs_opt *opts; /* ends with a name of NULL; or NULL */
+  const struct cs_cmd *const *sub; /* NULL-terminated: "plugin list"; or NULL */
+  gboolean hidden;
+  /* 125 instead of 1-4 for capstan's own failures (run, wait) */
+  gboolean app_status;
+  /* TRUE or error. Sets cli->exit_status if it is to be something else than 0. */
+  gboolean (*run) (struct cs_cli *cli, GError **err);
+};
+
+struct cs_cli { /* one parsed command line */
+  const struct cs_cmd *cmd;
+  const char *prog;
+  GPtrArray *args;    /* of char *: the positional ones; never NULL */
+  GHashTable *values; /* const char *name -> GPtrArray of char *; use the functions below */
+  int exit_status;
+};
+
+extern const struct cs_cmd *const cs_commands[]; /* commands.c */
+extern const struct cs_opt cs_global_opts[];     /* accepted before and after the command */
+
+/* Values; options that are not given answer their default. Strings are borrowed. */
+const char *cs_cli_str (const struct cs_cli *cli, const char *name);
+gboolean cs_cli_given (const struct cs_cli *cli, const char *name);
+gboolean cs_cli_flag (const struct cs_cli *cli, const char *name);
+guint64 cs_cli_num (const struct cs_cli *cli, const char *name); /* UINT, SIZE */
+/* NULL-terminated, never NULL; borrowed. */
+const char *const *cs_cli_list (const struct cs_cli *cli, const char *name);
+const char *cs_cli_arg (const struct cs_cli *cli, guint i); /* NULL beyond the end */
+
+/* Parses argv into a cli (free with cs_cli_free). Prints nothing. */
+struct cs_cli *cs_cli_parse (int argc, char **argv, GError **err);
+void cs_cli_free (struct cs_cli *cli);
+
+/* The hypervisor and repository asked for: flag, then environment (CAPSTAN_HYPERVISOR,
+ * CAPSTAN_REPO), then config.yaml, then "kvm" / NULL. Borrowed. */
+const char *cs_cli_hypervisor (const struct cs_cli *cli);
+const char *cs_cli_repo (const struct cs_cli *cli);
+
+/* JSON output is by jansson; this prints a value and a newline and drops the reference. */
+struct json_t;
+gboolean cs_print_json (struct json_t *value, GError **err);
+#endif

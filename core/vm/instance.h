@@ -1,0 +1,46 @@
+/* Instances: a VM of an image, with its own overlay, logs and record.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ *   instances/<suffix>/<name>/
+ *     instance.yaml   the record (below); written whole, renamed
+ *     disk.<format>   overlay over the stored image, or a copy
+ *     kernel, initrd  for a direct boot
+ *     console.log     what the application printed, from the first byte of the first start
+ *     control.log     lines of the guest's control channel: "ready", "exit N"
+ *     lock            flock: exclusive while the instance is created, started or deleted
+ *     attached        flock: held by whoever reads the console
+ * Sockets lie in the run folder (see cs_instance_run_dir): their paths must stay under
+ * 108 bytes. */
+#ifndef CS_INSTANCE_H
+#define CS_INSTANCE_H
+#include "core/plugin/hv.h"
+#include <glib.h>
+
+struct cs_instance {
+  char *name, *dir;
+  char *uuid, *backend_name; /* "capstan-<8 hex of the UUID>" */
+  char *hypervisor, *suffix; /* "kvm", "qemu" */
+  char *image, *guest, *created; /* created: RFC 3339 */
+  char *cmdline;             /* what it boots, NULL: what the image has */
+  char *boot;                /* "disk", "direct" */
+  char *connect;             /* options given for the hypervisor, e.g. the URI; or NULL */
+  guint64 memory; guint cpus;
+  gboolean remove;           /* --rm */
+  char **forwards;           /* "tcp:127.0.0.1:8080:80", NULL-terminated */
+  char *disk, *disk_format;  /* file name in dir */
+  struct cs_vm_ref ref;
+};
+void cs_instance_free (struct cs_instance *i);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (struct cs_instance, cs_instance_free)
+gboolean cs_instance_save (const struct cs_instance *i, GError **err);
+/* By the user's name; suffix NULL: any hypervisor. */
+struct cs_instance *cs_instance_find (const char *name, const char *suffix, GError **err);
+/* All, of struct cs_instance *; also those the original left (hypervisor NULL). */
+GPtrArray *cs_instance_list (GError **err);
+char *cs_instance_path (const struct cs_instance *i, const char *file); /* g_free */
+/* $XDG_RUNTIME_DIR/capstan/<8 hex> or a private folder in /tmp; made 0700; g_free. */
+char *cs_instance_run_dir (const struct cs_instance *i, GError **err);
+/* Reads control.log: TRUE and *ret_status if the guest reported `exit N`. */
+gboolean cs_instance_exit_status (const struct cs_instance *i, int *ret_status);
+gboolean cs_instance_ready (const struct cs_instance *i);
+#endif

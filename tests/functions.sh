@@ -1,0 +1,33 @@
+# Sourced by every behaviour test: . "$top_srcdir/tests/functions.sh"
+set -eu
+capstan () { "$top_builddir/run" capstan "$@"; }
+skip () { echo "SKIP: $*"; exit 77; }
+fail () { echo "FAIL: $*" >&2; exit 1; }
+# requires COMMAND...: skip the test unless the command succeeds
+requires () { "$@" </dev/null >/dev/null 2>&1 || skip "needs: $*"; }
+# cleanup COMMAND: run when the test ends, last first
+cleanup_cmds=:
+cleanup () { cleanup_cmds="$*; $cleanup_cmds"; }
+trap 'st=$?; set +e; eval "$cleanup_cmds"; exit $st' EXIT
+trap 'exit 130' INT TERM HUP
+# status N COMMAND...: it must exit with N; its output is in $work/out and $work/err
+status () {
+  want=$1; shift
+  got=0; "$@" >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" -eq "$want" ] || { cat "$work/out" "$work/err" >&2; fail "exit status $got, not $want: $*"; }
+}
+# out_has TEXT, err_has TEXT: in the output of the last status
+out_has () { grep -qF -e "$1" "$work/out" || { cat "$work/out" >&2; fail "no '$1' in the output"; }; }
+err_has () { grep -qF -e "$1" "$work/err" || { cat "$work/err" >&2; fail "no '$1' in the error"; }; }
+out_lacks () { ! grep -qF -e "$1" "$work/out" || { cat "$work/out" >&2; fail "'$1' in the output"; }; }
+err_lacks () { ! grep -qF -e "$1" "$work/err" || { cat "$work/err" >&2; fail "'$1' in the error"; }; }
+# same FILE FILE
+same () { cmp "$1" "$2" || fail "$1 and $2 differ"; }
+# wait_for SECONDS COMMAND...: until it succeeds; a condition, not a sleep
+wait_for () {
+  limit=$(($(date +%s) + $1)); shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$(date +%s)" -lt "$limit" ] || fail "did not happen in time: $*"
+    sleep 0.05
+  done
+}
