@@ -31,3 +31,10 @@ wait_for () {
     sleep 0.05
   done
 }
+# use_linux_base: puts the base "linux" that ./check made into this test's store
+use_linux_base () {
+  [ -n "${CAPSTAN_TEST_STORE:-}" ] && [ -d "$CAPSTAN_TEST_STORE/repository/linux" ] ||
+    skip "no Linux base: ./check makes it (CAPSTAN_TEST_STORE)"
+  mkdir -p "$CAPSTAN_ROOT/repository"
+  cp -a --reflink=auto "$CAPSTAN_TEST_STORE/repository/linux" "$CAPSTAN_ROOT/repository/"
+}
