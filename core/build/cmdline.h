@@ -11,7 +11,8 @@
 #define CS_CMDLINE_OFFSET 512
 #define CS_CMDLINE_MAX 32255 /* bytes, without the NUL: what OSv's boot sector reads */
 
-/* `env` ("K=V", NULL-terminated, or NULL) as --env options, quoted, before `cmdline`.
+/* `env` ("K=V", NULL-terminated, or NULL) as --env options, quoted, after the options that
+ * `cmdline` has (the last one holds) and before its application part.
  * Checks length, NUL and newline; guest "osv": bytes over 0x7f in the application's part.
  * g_free. */
 char *cs_cmdline_make (const char *const *env, const char *cmdline, const char *guest,

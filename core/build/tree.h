@@ -60,7 +60,8 @@ struct cs_tree {
 
 struct cs_tree *cs_tree_new (void);
 void cs_tree_free (struct cs_tree *t);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (struct cs_tree, cs_tree_free)
+typedef struct cs_tree cs_tree; /* for g_autoptr (cs_tree) only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (cs_tree, cs_tree_free)
 
 struct cs_inode *cs_inode_new (struct cs_tree *t, mode_t type, guint perm);
 /* Puts inode at the absolute guest path, making parents (0755). A file or symlink replaces

@@ -1,0 +1,357 @@
+/* The plan of an image's file system. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "core/base/error.h"
+#include "core/base/util.h"
+#include "core/build/tree.h"
+
+#define MAX_LINKS 40 /* symlinks followed in one path, as Linux has it */
+
+static void
+node_free (gpointer p)
+{
+  struct cs_node *n = p;
+  g_free (n->name);
+  g_free (n);
+}
+
+static void
+inode_free (gpointer p)
+{
+  struct cs_inode *i = p;
+  g_free (i->name);
+  g_free (i->bytes);
+  g_free (i->extents);
+  if (i->children)
+    g_ptr_array_unref (i->children);
+  g_free (i);
+}
+
+static void
+srcdir_free (gpointer p)
+{
+  struct cs_srcdir *d = p;
+  cs_close_fd (&d->fd);
+  g_free (d->path);
+  g_free (d);
+}
+
+static guint
+link_hash (gconstpointer p)
+{
+  const guint64 *k = p;
+  return g_int64_hash (&k[0]) * 31 + g_int64_hash (&k[1]);
+}
+
+static gboolean
+link_equal (gconstpointer a, gconstpointer b)
+{
+  return memcmp (a, b, 2 * sizeof (guint64)) == 0;
+}
+
+struct cs_inode *
+cs_inode_new (struct cs_tree *t, mode_t type, guint perm)
+{
+  struct cs_inode *i = g_new0 (struct cs_inode, 1);
+  i->type = type & S_IFMT;
+  i->perm = perm & 07777;
+  i->mtime = t->mtime;
+  i->fd = -1;
+  if (S_ISDIR (type))
+    i->children = g_ptr_array_new_with_free_func (node_free);
+  g_ptr_array_add (t->inodes, i);
+  return i;
+}
+
+struct cs_tree *
+cs_tree_new (void)
+{
+  struct cs_tree *t = g_new0 (struct cs_tree, 1);
+  const char *epoch = g_getenv ("SOURCE_DATE_EPOCH");
+  gint64 n;
+  if (epoch && g_ascii_string_to_signed (epoch, 10, 0, G_MAXINT64, &n, NULL))
+    t->mtime = n;
+  t->inodes = g_ptr_array_new_with_free_func (inode_free);
+  t->srcdirs = g_ptr_array_new_with_free_func (srcdir_free);
+  t->links = g_hash_table_new_full (link_hash, link_equal, g_free, NULL);
+  t->root = cs_inode_new (t, S_IFDIR, 0755);
+  t->root->nlink = 1;
+  return t;
+}
+
+void
+cs_tree_free (struct cs_tree *t)
+{
+  if (!t)
+    return;
+  g_hash_table_unref (t->links);
+  g_ptr_array_unref (t->inodes);
+  g_ptr_array_unref (t->srcdirs);
+  g_free (t);
+}
+
+/* Index of name in dir, or of where it belongs. The end is tried first: what is scanned
+ * comes in order, which makes adding a large directory linear. */
+static gboolean
+find_child (struct cs_inode *dir, const char *name, guint *ret)
+{
+  guint lo = 0, hi = dir->children->len;
+  if (hi > 0) {
+    struct cs_node *last = g_ptr_array_index (dir->children, hi - 1);
+    if (strcmp (name, last->name) > 0) {
+      *ret = hi;
+      return FALSE;
+    }
+  }
+  while (lo < hi) {
+    guint mid = lo + (hi - lo) / 2;
+    struct cs_node *n = g_ptr_array_index (dir->children, mid);
+    int c = strcmp (name, n->name);
+    if (c == 0) {
+      *ret = mid;
+      return TRUE;
+    }
+    if (c < 0)
+      hi = mid;
+    else
+      lo = mid + 1;
+  }
+  *ret = lo;
+  return FALSE;
+}
+
+struct cs_node *
+cs_tree_child (struct cs_inode *dir, const char *name)
+{
+  guint n;
+  if (!S_ISDIR (dir->type) || !find_child (dir, name, &n))
+    return NULL;
+  return g_ptr_array_index (dir->children, n);
+}
+
+static gboolean add_child (struct cs_inode *dir, const char *name, struct cs_inode *inode,
+                           const char *path, GError **err);
+
+/* The new directory keeps what is in the old one; names in both are merged. */
+static gboolean
+take_children (struct cs_inode *fresh, struct cs_inode *old, const char *path,
+               GError **err)
+{
+  if (fresh == old)
+    return TRUE;
+  GPtrArray *own = fresh->children;
+  fresh->children = old->children;
+  old->children = g_ptr_array_new_with_free_func (node_free);
+  gboolean ok = TRUE;
+  for (guint i = 0; ok && i < own->len; i++) {
+    struct cs_node *n = g_ptr_array_index (own, i);
+    n->inode->nlink--;
+    ok = add_child (fresh, n->name, n->inode, path, err);
+  }
+  g_ptr_array_unref (own);
+  return ok;
+}
+
+/* `path` is for messages. */
+static gboolean
+add_child (struct cs_inode *dir, const char *name, struct cs_inode *inode,
+           const char *path, GError **err)
+{
+  guint at;
+  if (!find_child (dir, name, &at)) {
+    struct cs_node *n = g_new (struct cs_node, 1);
+    n->name = g_strdup (name);
+    n->inode = inode;
+    g_ptr_array_insert (dir->children, (int) at, n);
+    inode->nlink++;
+    return TRUE;
+  }
+  struct cs_node *n = g_ptr_array_index (dir->children, at);
+  gboolean is_dir = S_ISDIR (inode->type), was_dir = S_ISDIR (n->inode->type);
+  if (is_dir != was_dir) {
+    g_autofree char *q = cs_quote (path);
+    return cs_fail (err, CAPSTAN_E_CONFLICT,
+                    is_dir ? "%s: a directory cannot take the place of a file"
+                           : "%s: a file cannot take the place of a directory", q);
+  }
+  if (is_dir && !take_children (inode, n->inode, path, err))
+    return FALSE;
+  n->inode->nlink--;
+  n->inode = inode;
+  inode->nlink++;
+  return TRUE;
+}
+
+/* Puts the parts of path on top of the stack `todo`, the first part last. */
+static void
+push_parts (GPtrArray *todo, const char *path)
+{
+  g_auto (GStrv) parts = g_strsplit (path, "/", -1);
+  for (guint i = g_strv_length (parts); i-- > 0;)
+    if (*parts[i] && strcmp (parts[i], ".") != 0)
+      g_ptr_array_add (todo, g_strdup (parts[i]));
+}
+
+static gboolean
+put_at_root (struct cs_tree *t, struct cs_inode *inode, GError **err)
+{
+  if (!S_ISDIR (inode->type))
+    return cs_fail (err, CAPSTAN_E_INVAL, "a file cannot take the place of '/'");
+  if (!take_children (inode, t->root, "/", err))
+    return FALSE;
+  t->root->nlink--;
+  t->root = inode;
+  inode->nlink = 1;
+  return TRUE;
+}
+
+/* One part on the way: `up` has the directories from the root to here. */
+static gboolean
+walk_part (struct cs_tree *t, GPtrArray *up, GPtrArray *todo, const char *part,
+           guint *links, const char *path, GError **err)
+{
+  struct cs_inode *dir = g_ptr_array_index (up, up->len - 1);
+  struct cs_node *n = cs_tree_child (dir, part);
+  if (!n) {
+    struct cs_inode *made = cs_inode_new (t, S_IFDIR, 0755);
+    g_ptr_array_add (up, made);
+    return add_child (dir, part, made, path, err);
+  }
+  if (S_ISDIR (n->inode->type)) {
+    g_ptr_array_add (up, n->inode);
+    return TRUE;
+  }
+  g_autofree char *q = cs_quote (path), *qp = cs_quote (part);
+  if (!S_ISLNK (n->inode->type))
+    return cs_fail (err, CAPSTAN_E_CONFLICT, "%s: %s on the way is a file, not a directory",
+                    q, qp);
+  if (++*links > MAX_LINKS)
+    return cs_fail (err, CAPSTAN_E_INVAL, "%s: too many symbolic links on the way", q);
+  if (n->inode->bytes[0] == '/')
+    g_ptr_array_set_size (up, 1);
+  push_parts (todo, n->inode->bytes);
+  return TRUE;
+}
+
+gboolean
+cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
+             GError **err)
+{
+  g_autoptr (GPtrArray) todo = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) up = g_ptr_array_new ();
+  guint links = 0;
+  push_parts (todo, guest_path);
+  for (guint i = 0; i < todo->len; i++)
+    if (strcmp (g_ptr_array_index (todo, i), "..") == 0) {
+      g_autofree char *q = cs_quote (guest_path);
+      return cs_fail (err, CAPSTAN_E_INVAL, "%s: a path in the image cannot have '..'", q);
+    }
+  if (todo->len == 0)
+    return put_at_root (t, inode, err);
+  g_ptr_array_add (up, t->root);
+  while (todo->len > 0) {
+    g_autofree char *part = g_ptr_array_steal_index (todo, todo->len - 1);
+    struct cs_inode *dir = g_ptr_array_index (up, up->len - 1);
+    if (strcmp (part, "..") == 0) { /* of a symlink's target; stays in the tree */
+      if (up->len > 1)
+        g_ptr_array_set_size (up, (int) up->len - 1);
+      continue;
+    }
+    struct cs_node *n = todo->len == 0 ? cs_tree_child (dir, part) : NULL;
+    /* A directory over a symlink goes where the symlink leads, as cp and tar do it. */
+    gboolean through = n && S_ISDIR (inode->type) && S_ISLNK (n->inode->type);
+    if (todo->len == 0 && !through)
+      return add_child (dir, part, inode, guest_path, err);
+    if (!walk_part (t, up, todo, part, &links, guest_path, err))
+      return FALSE;
+  }
+  /* The last symlink led to a directory itself ("/", "..", "."). */
+  struct cs_inode *last = g_ptr_array_index (up, up->len - 1);
+  if (last == t->root)
+    return put_at_root (t, inode, err);
+  struct cs_inode *parent = g_ptr_array_index (up, up->len - 2);
+  for (guint i = 0; i < parent->children->len; i++) {
+    struct cs_node *n = g_ptr_array_index (parent->children, i);
+    if (n->inode == last)
+      return add_child (parent, n->name, inode, guest_path, err);
+  }
+  g_assert_not_reached ();
+}
+
+struct cs_inode *
+cs_tree_lookup (struct cs_tree *t, const char *guest_path)
+{
+  g_auto (GStrv) parts = g_strsplit (guest_path, "/", -1);
+  struct cs_inode *i = t->root;
+  for (char **p = parts; *p; p++) {
+    if (!**p || strcmp (*p, ".") == 0)
+      continue;
+    struct cs_node *n = cs_tree_child (i, *p);
+    if (!n)
+      return NULL;
+    i = n->inode;
+  }
+  return i;
+}
+
+struct cs_inode *
+cs_tree_put_dir (struct cs_tree *t, const char *guest_path, guint perm, GError **err)
+{
+  struct cs_inode *i = cs_inode_new (t, S_IFDIR, perm);
+  return cs_tree_put (t, guest_path, i, err) ? i : NULL;
+}
+
+gboolean
+cs_tree_put_bytes (struct cs_tree *t, const char *guest_path, const void *bytes, gsize n,
+                   guint perm, GError **err)
+{
+  struct cs_inode *i = cs_inode_new (t, S_IFREG, perm);
+  i->size = n;
+  if (n > 0) {
+    i->source = CS_SRC_MEMORY;
+    i->bytes = g_memdup2 (bytes, n);
+  }
+  return cs_tree_put (t, guest_path, i, err);
+}
+
+gboolean
+cs_tree_put_symlink (struct cs_tree *t, const char *guest_path, const char *target,
+                     GError **err)
+{
+  struct cs_inode *i = cs_inode_new (t, S_IFLNK, 0777);
+  i->size = strlen (target);
+  i->bytes = g_strdup (target);
+  return cs_tree_put (t, guest_path, i, err);
+}
+
+static void
+count (struct cs_tree *t, struct cs_inode *dir)
+{
+  t->n_dirs++;
+  for (guint k = 0; k < dir->children->len; k++) {
+    struct cs_inode *i = ((struct cs_node *) g_ptr_array_index (dir->children, k))->inode;
+    i->nlink++;
+    if (S_ISDIR (i->type))
+      count (t, i);
+    else if (i->nlink > 1)
+      continue; /* another name of a file that is counted already */
+    else if (S_ISLNK (i->type))
+      t->n_symlinks++;
+    else {
+      t->n_files++;
+      t->data_bytes += i->size;
+    }
+  }
+}
+
+void
+cs_tree_count (struct cs_tree *t)
+{
+  t->n_files = t->n_dirs = t->n_symlinks = t->data_bytes = 0;
+  for (guint i = 0; i < t->inodes->len; i++)
+    ((struct cs_inode *) g_ptr_array_index (t->inodes, i))->nlink = 0;
+  t->root->nlink = 1;
+  count (t, t->root);
+}
