@@ -1,0 +1,402 @@
+/* The init of the embedded Linux base: follows the guest contract, runs the application,
+ * reports how it ended, powers off. It is process 1 and never exits.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The console (ttyS0) carries the application's bytes only, but for one line where the
+ * machine cannot do what was asked. The control channel is ttyS1: "ready", "exit N" out;
+ * "stop" in. */
+#define _GNU_SOURCE
+#include "init.h"
+#include "cmdline.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/input.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CMDLINE_OFFSET = 512, CMDLINE_MAX = 32256, STOP_SECONDS = 10 };
+static int control = -1, power_button = -1, signals = -1;
+static int stopping;
+static pid_t asked[64];
+static size_t n_asked;
+static time_t kill_at;
+
+void
+say (const char *fmt, ...)
+{
+  va_list ap;
+  va_start (ap, fmt);
+  vfprintf (stderr, fmt, ap);
+  va_end (ap);
+  fputc ('\n', stderr);
+}
+
+static void
+report (const char *fmt, ...)
+{
+  char line[64];
+  va_list ap;
+  va_start (ap, fmt);
+  int n = vsnprintf (line, sizeof line, fmt, ap);
+  va_end (ap);
+  if (control >= 0 && write (control, line, (size_t) n) == n)
+    tcdrain (control);
+}
+
+static void
+power_off (int status)
+{
+  fflush (NULL);
+  tcdrain (STDOUT_FILENO);
+  report ("exit %d\n", status);
+  sync ();
+  mount (NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL);
+  reboot (RB_POWER_OFF);
+  for (;;)
+    pause ();
+}
+
+static void
+die (int status, const char *what)
+{
+  say ("init: %s: %s", what, strerror (errno));
+  power_off (status);
+}
+
+static void
+open_serials (void)
+{
+  struct termios t;
+  int fd = open ("/dev/ttyS0", O_RDWR);
+  if (fd < 0)
+    fd = open ("/dev/console", O_RDWR);
+  for (int i = 0; i < 3 && fd >= 0; i++)
+    dup2 (fd, i);
+  if (fd > 2)
+    close (fd);
+  control = open ("/dev/ttyS1", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  if (control >= 0 && tcgetattr (control, &t) == 0) {
+    cfmakeraw (&t);
+    t.c_cflag |= CLOCAL;
+    cfsetspeed (&t, B115200);
+    tcsetattr (control, TCSANOW, &t);
+    fcntl (control, F_SETFL, O_RDWR);
+  }
+}
+
+static void
+mount_basics (void)
+{
+  mkdir ("/dev", 0755);
+  mkdir ("/proc", 0555);
+  mkdir ("/sys", 0555);
+  mount ("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755");
+  mount ("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+  mount ("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
+/* Is this disk ours: partition entry 2 of type 0x83. Its command line goes to buf. */
+static int
+read_disk (const char *dev, char *buf)
+{
+  unsigned char mbr[512];
+  int fd = open (dev, O_RDONLY | O_CLOEXEC);
+  int ok = fd >= 0 && pread (fd, mbr, sizeof mbr, 0) == sizeof mbr && mbr[510] == 0x55 &&
+           mbr[511] == 0xaa && mbr[0x1ce + 4] == 0x83;
+  if (ok) {
+    ssize_t n = pread (fd, buf, CMDLINE_MAX - 1, CMDLINE_OFFSET);
+    buf[n > 0 ? n : 0] = '\0';
+  }
+  if (fd >= 0)
+    close (fd);
+  return ok;
+}
+
+static int
+find_disk (char *cmdline, char *part, size_t partlen)
+{
+  static const char *const disks[] = { "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/vdb",
+                                       "/dev/sdb" };
+  for (size_t i = 0; i < sizeof disks / sizeof *disks; i++) {
+    snprintf (part, partlen, "%s%s2", disks[i], strstr (disks[i], "nvme") ? "p" : "");
+    if (access (part, F_OK) == 0 && read_disk (disks[i], cmdline))
+      return 1;
+  }
+  return 0;
+}
+
+/* What the network told us, where the application looks for it; never over a file of its own. */
+static void
+copy_file (const char *from, const char *to)
+{
+  char buf[4096];
+  int in = open (from, O_RDONLY | O_CLOEXEC);
+  int out = in >= 0 ? open (to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
+  for (ssize_t n; out >= 0 && (n = read (in, buf, sizeof buf)) > 0;)
+    if (write (out, buf, (size_t) n) != n)
+      break;
+  if (out >= 0)
+    close (out);
+  if (in >= 0)
+    close (in);
+}
+
+static void
+mount_root (const char *part)
+{
+  mkdir ("/root", 0755);
+  if (mount (part, "/root", "ext4", MS_NOATIME, "") != 0 &&
+      mount (part, "/root", "ext4", MS_RDONLY, "") != 0)
+    die (125, "mounting the application's file system (ext4, partition 2)");
+  static const char *const moved[] = { "dev", "proc", "sys" };
+  for (size_t i = 0; i < 3; i++) {
+    char from[16], to[32];
+    snprintf (from, sizeof from, "/%s", moved[i]);
+    snprintf (to, sizeof to, "/root/%s", moved[i]);
+    mkdir (to, 0755);
+    if (mount (from, to, NULL, MS_MOVE, NULL) != 0)
+      say ("init: warning: /%s of the image: %s", moved[i], strerror (errno));
+  }
+  copy_file ("/etc/resolv.conf", "/root/etc/resolv.conf");
+  if (chdir ("/root") != 0 || mount (".", "/", NULL, MS_MOVE, NULL) != 0 ||
+      chroot (".") != 0 || chdir ("/") != 0)
+    die (125, "changing to the application's file system");
+  mkdir ("/tmp", 01777);
+  mkdir ("/run", 0755);
+  mount ("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+  mount ("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
+  mkdir ("/dev/pts", 0755);
+  mount ("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666");
+  mkdir ("/dev/shm", 01777);
+  mount ("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+}
+
+static void
+begin_stop (void)
+{
+  if (stopping)
+    return;
+  stopping = 1;
+  kill_at = time (NULL) + STOP_SECONDS;
+  kill (-1, SIGTERM);
+}
+
+static void
+read_control (void)
+{
+  static char line[64];
+  static size_t have;
+  char c;
+  while (read (control, &c, 1) == 1) {
+    if (c == '\n' || c == '\r') {
+      line[have] = '\0';
+      have = 0;
+      if (strcmp (line, "stop") == 0)
+        begin_stop ();
+      return;
+    }
+    if (have < sizeof line - 1)
+      line[have++] = c;
+  }
+}
+
+static void
+read_power_button (void)
+{
+  struct input_event e;
+  if (read (power_button, &e, sizeof e) == sizeof e && e.type == EV_KEY &&
+      e.code == KEY_POWER && e.value == 1)
+    begin_stop ();
+}
+
+static int
+status_of (int st)
+{
+  return WIFSIGNALED (st) ? 128 + WTERMSIG (st) : WEXITSTATUS (st);
+}
+
+/* Waits until pid has ended (0: until no child is left), serving the control channel. */
+static int
+wait_for (pid_t pid)
+{
+  for (;;) {
+    int st;
+    pid_t p;
+    while ((p = waitpid (-1, &st, WNOHANG)) > 0)
+      if (p == pid)
+        return status_of (st);
+    if (p < 0 && errno == ECHILD)
+      return 0;
+    struct pollfd f[3] = { { signals, POLLIN, 0 }, { control, POLLIN, 0 },
+                           { power_button, POLLIN, 0 } };
+    int left = stopping ? (int) (kill_at - time (NULL)) * 1000 : -1;
+    if (stopping && left <= 0) {
+      kill (-1, SIGKILL);
+      left = 1000;
+    }
+    if (poll (f, 3, left) <= 0)
+      continue;
+    if (f[0].revents & POLLIN) {
+      struct signalfd_siginfo si;
+      if (read (signals, &si, sizeof si) == sizeof si && si.ssi_signo == SIGTERM)
+        begin_stop ();
+    }
+    if (f[1].revents & POLLIN)
+      read_control ();
+    if (f[2].revents & POLLIN)
+      read_power_button ();
+  }
+}
+
+static pid_t
+start (char **argv)
+{
+  pid_t p = fork ();
+  if (p != 0)
+    return p;
+  sigset_t none;
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
+  signal (SIGPIPE, SIG_DFL);
+  setpgid (0, 0);
+  tcsetpgrp (STDIN_FILENO, getpid ());
+  execvp (argv[0], argv);
+  int e = errno;
+  /* a program that is there and whose loader is not says ENOENT as well */
+  if (e == ENOENT && access (argv[0], F_OK) == 0)
+    fprintf (stderr, "%s: its interpreter or dynamic loader is not in the image\n", argv[0]);
+  else
+    fprintf (stderr, "%s: %s\n", argv[0], strerror (e));
+  _exit (e == ENOENT ? 127 : 126);
+}
+
+static void
+set_env (char *kv)
+{
+  char *v = strchr (kv, '=');
+  int soft = v > kv && v[-1] == '?';
+  v[soft ? -1 : 0] = '\0';
+  setenv (kv, v + 1, !soft);
+}
+
+static int run_text (const char *text, int depth);
+
+/* `runscript FILE`: each line is a command line of its own. */
+static int
+run_script (const char *path, int depth)
+{
+  char *line = NULL;
+  size_t size = 0;
+  int st = 0;
+  FILE *f = depth < 8 ? fopen (path, "re") : NULL;
+  if (f == NULL) {
+    say ("runscript %s: %s", path, depth < 8 ? strerror (errno) : "nested too deep");
+    return 127;
+  }
+  while (getline (&line, &size, f) > 0) {
+    line[strcspn (line, "\r\n")] = '\0';
+    st = run_text (line, depth + 1);
+  }
+  free (line);
+  fclose (f);
+  return st;
+}
+
+/* Options and commands of one text; answers the status of the last foreground command. */
+static int
+run_text (const char *text, int depth)
+{
+  struct options o = { 0 };
+  struct command *c;
+  const char *rest;
+  char err[512];
+  if (options_parse (text, &o, &rest, err, sizeof err) != 0) {
+    say ("init: %s", err);
+    return 125;
+  }
+  for (size_t i = 0; i < o.n_env; i++)
+    set_env (o.env[i]);
+  if (depth == 0) {
+    if (o.cwd != NULL && chdir (o.cwd) != 0)
+      say ("init: --cwd=%s: %s", o.cwd, strerror (errno));
+    if (o.redirect != NULL) {
+      int append = strncmp (o.redirect, ">>", 2) == 0;
+      int fd = open (o.redirect + (append ? 2 : 0),
+                     O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), 0644);
+      if (fd < 0)
+        say ("init: --redirect=%s: %s", o.redirect, strerror (errno));
+      else {
+        dup2 (fd, 1);
+        dup2 (fd, 2);
+        close (fd);
+      }
+    }
+    report ("ready\n");
+  }
+  int n = commands_parse (rest, &c, err, sizeof err), st = 0;
+  if (n <= 0 && depth == 0) {
+    say ("init: %s", n < 0 ? err : "this image has an empty command line: nothing to run");
+    return 125;
+  }
+  for (int i = 0; i < n && !stopping; i++) {
+    if (strcmp (c[i].argv[0], "runscript") == 0 && c[i].argv[1] != NULL) {
+      st = run_script (c[i].argv[1], depth);
+      continue;
+    }
+    pid_t p = start (c[i].argv);
+    if (p < 0)
+      die (125, "fork");
+    if (c[i].end == ';' || c[i].end == '!')
+      st = wait_for (p);
+    if (c[i].end == '!')
+      kill (-p, SIGTERM);
+    if (c[i].end == 'T' && n_asked < sizeof asked / sizeof *asked)
+      asked[n_asked++] = p; /* asked to end when the rest is through */
+  }
+  return st;
+}
+
+int
+main (void)
+{
+  static char cmdline[CMDLINE_MAX];
+  char part[32], err[512];
+  struct options o = { 0 };
+  const char *rest;
+  sigset_t set;
+  mount_basics ();
+  open_serials ();
+  sigfillset (&set);
+  sigprocmask (SIG_BLOCK, &set, NULL);
+  signals = signalfd (-1, &set, SFD_CLOEXEC);
+  modules_load ("/modules.list");
+  power_button = open ("/dev/input/event0", O_RDONLY | O_CLOEXEC);
+  setenv ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+  setenv ("HOME", "/root", 1);
+  setenv ("TERM", "linux", 0);
+  wait_for_device (cmdline, part, sizeof part, find_disk);
+  if (options_parse (cmdline, &o, &rest, err, sizeof err) == 0)
+    network_up (&o);
+  mount_root (part);
+  setsid ();
+  ioctl (STDIN_FILENO, TIOCSCTTY, 1);
+  int st = run_text (cmdline, 0);
+  for (size_t i = 0; i < n_asked; i++)
+    kill (asked[i], SIGTERM);
+  wait_for (0); /* what runs in the background is part of the application */
+  power_off (st);
+}
