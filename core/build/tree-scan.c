@@ -71,6 +71,8 @@ scan_leaf (struct cs_tree *t, struct cs_srcdir *dir, int dirfd, const char *name
   i->ino = st->st_ino;
   i->host_mtime_ns = st->st_mtim.tv_sec * G_GINT64_CONSTANT (1000000000) +
                      st->st_mtim.tv_nsec;
+  i->host_ctime_ns = st->st_ctim.tv_sec * G_GINT64_CONSTANT (1000000000) +
+                     st->st_ctim.tv_nsec;
   if (S_ISLNK (st->st_mode))
     return read_link (i, dirfd, name, path, err) ? i : NULL;
   /* Readable by all: no need to ask; reading it will tell. */

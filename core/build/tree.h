@@ -37,6 +37,7 @@ struct cs_inode { /* shared by the names of a hard-linked file */
   char *name;            /* HOST: name in dir */
   dev_t dev; ino_t ino;  /* HOST: what was scanned; checked again when opened */
   gint64 host_mtime_ns;  /* HOST: to notice a change while building */
+  gint64 host_ctime_ns;  /* HOST: and between builds */
   char *bytes;           /* MEMORY; and the target of a symlink (size bytes, then NUL) */
   int fd;                /* IMAGE: borrowed from whoever opened the base */
   const char *fd_name;   /* IMAGE: for messages; borrowed */
