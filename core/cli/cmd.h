@@ -58,6 +58,8 @@ struct cs_cli { /* one parsed command line */
   GPtrArray *args;    /* of char *: the positional ones; never NULL */
   GHashTable *values; /* const char *name -> GPtrArray of char *; use the functions below */
   int exit_status;
+  const struct cs_cmd *parent; /* of a sub-command, or NULL */
+  gboolean version, failed;    /* --version was given; the line could not be parsed */
 };
 
 extern const struct cs_cmd *const cs_commands[]; /* commands.c */
@@ -72,7 +74,8 @@ guint64 cs_cli_num (const struct cs_cli *cli, const char *name); /* UINT, SIZE *
 const char *const *cs_cli_list (const struct cs_cli *cli, const char *name);
 const char *cs_cli_arg (const struct cs_cli *cli, guint i); /* NULL beyond the end */
 
-/* Parses argv into a cli (free with cs_cli_free). Prints nothing. */
+/* Parses argv into a cli, never NULL (free with cs_cli_free). Prints nothing. On an error
+ * `failed` is set, and cmd is what was understood by then. */
 struct cs_cli *cs_cli_parse (int argc, char **argv, GError **err);
 void cs_cli_free (struct cs_cli *cli);
 

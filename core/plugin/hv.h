@@ -16,14 +16,16 @@ void cs_vm_ref_clear (struct cs_vm_ref *r);
 /* A deep copy of an emitted capstan_vm_info: vm->info and all it points to. */
 struct cs_vm { struct capstan_vm_info info; GStringChunk *strings; GPtrArray *blocks; };
 void cs_vm_free (struct cs_vm *v);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (struct cs_vm, cs_vm_free)
+typedef struct cs_vm cs_vm; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (cs_vm, cs_vm_free)
 
 /* By name or alias ("kvm", "qemu"). options: "key=value" for the plugin's own option
  * table, NULL-terminated, or NULL; checked before the plugin sees them. Not there: the
  * error says which package has it and what is installed. */
 struct cs_hv *cs_hv_open (const char *name, const char *const *options, GError **err);
 void cs_hv_close (struct cs_hv *hv);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (struct cs_hv, cs_hv_close)
+typedef struct cs_hv cs_hv; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (cs_hv, cs_hv_close)
 const char *cs_hv_name (const struct cs_hv *hv);   /* "kvm" */
 const char *cs_hv_suffix (const struct cs_hv *hv); /* "qemu": of image files */
 /* The same without loading the plugin, from its .plugin file: NULL if there is none. */
@@ -53,10 +55,6 @@ gboolean cs_hv_wait (struct cs_hv *hv, const struct cs_vm_ref *r, guint until_st
 int cs_hv_console (struct cs_hv *hv, const struct cs_vm_ref *r, const char *role,
                    GError **err);
 
-/* Cancels the operation that runs now, from a signal handler: it then fails with
- * CAPSTAN_E_CANCELLED. cs_cancel_reset before the next one. */
-void cs_cancel (void);
-void cs_cancel_reset (void);
-gboolean cs_cancelled (void);
+/* Cancelling: core/base/cancel.h. */
 const char *cs_vm_state_name (guint state); /* "running"; static */
 #endif

@@ -31,7 +31,8 @@ struct cs_instance {
   struct cs_vm_ref ref;
 };
 void cs_instance_free (struct cs_instance *i);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (struct cs_instance, cs_instance_free)
+typedef struct cs_instance cs_instance; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (cs_instance, cs_instance_free)
 gboolean cs_instance_save (const struct cs_instance *i, GError **err);
 /* By the user's name; suffix NULL: any hypervisor. */
 struct cs_instance *cs_instance_find (const char *name, const char *suffix, GError **err);
@@ -42,5 +43,7 @@ char *cs_instance_path (const struct cs_instance *i, const char *file); /* g_fre
 char *cs_instance_run_dir (const struct cs_instance *i, GError **err);
 /* Reads control.log: TRUE and *ret_status if the guest reported `exit N`. */
 gboolean cs_instance_exit_status (const struct cs_instance *i, int *ret_status);
+/* The name of an instance that stands on the image, or NULL; g_free. */
+char *cs_instance_using (const char *image);
 gboolean cs_instance_ready (const struct cs_instance *i);
 #endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/base/cancel.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static atomic_int flag;
+static atomic_int event_fd = -1;
+
+int
+cs_cancel_fd (void)
+{
+  if (event_fd < 0)
+    event_fd = eventfd (flag ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return event_fd;
+}
+
+void
+cs_cancel (void)
+{
+  static const guint64 one = 1;
+  int saved = errno;
+  flag = 1;
+  if (event_fd >= 0 && write (event_fd, &one, sizeof one) < 0)
+    flag = 1; /* it is readable already */
+  errno = saved;
+}
+
+void
+cs_cancel_reset (void)
+{
+  guint64 n;
+  flag = 0;
+  if (event_fd >= 0 && read (event_fd, &n, sizeof n) < 0)
+    flag = 0;
+}
+
+gboolean
+cs_cancelled (void)
+{
+  return flag != 0;
+}
+
+static void
+on_signal (int sig)
+{
+  if (flag) {
+    signal (sig, SIG_DFL);
+    raise (sig);
+  }
+  cs_cancel ();
+}
+
+void
+cs_cancel_on_signals (void)
+{
+  static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
+  struct sigaction a;
+  memset (&a, 0, sizeof a);
+  a.sa_handler = on_signal;
+  cs_cancel_fd ();
+  for (guint i = 0; i < G_N_ELEMENTS (sigs); i++)
+    sigaction (sigs[i], &a, NULL);
+}

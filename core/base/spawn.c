@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/base/spawn.h"
+#include "core/base/cancel.h"
+#include "core/base/error.h"
+#include "core/base/util.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+enum { DEFAULT_MAX = 1024 * 1024, PIPES = 4 };
+enum { IN, OUT, ERR, EXEC }; /* EXEC carries errno if the program cannot be run */
+
+struct pipes { int r[PIPES], w[PIPES]; };
+
+static void
+close_all (struct pipes *p)
+{
+  for (int i = 0; i < PIPES; i++) {
+    cs_close_fd (&p->r[i]);
+    cs_close_fd (&p->w[i]);
+    p->r[i] = p->w[i] = -1;
+  }
+}
+
+/* In the child; only calls that are safe after fork. */
+static void
+child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const int *moved)
+{
+  int fds[3] = { s->in_fd >= 0 ? s->in_fd : p->r[IN], s->out_fd >= 0 ? s->out_fd : p->w[OUT],
+                 s->err_fd >= 0 ? s->err_fd : p->w[ERR] };
+  sigset_t none;
+  /* above every number that is going to be used */
+  int base = 3 + n_moved;
+  int exec_fd = fcntl (p->w[EXEC], F_DUPFD_CLOEXEC, base);
+  for (int i = 0; i < 3; i++)
+    fds[i] = fds[i] < 0 ? open ("/dev/null", O_RDWR | O_CLOEXEC) : fds[i];
+  for (int i = 0; i < 3; i++)
+    fds[i] = fcntl (fds[i], F_DUPFD_CLOEXEC, base);
+  for (int i = 0; i < 3; i++)
+    dup2 (fds[i], i);
+  for (int i = 0; i < n_moved; i++)
+    dup2 (moved[i], 3 + i);
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
+  signal (SIGPIPE, SIG_DFL);
+  if (s->dir != NULL && chdir (s->dir) != 0)
+    goto fail;
+  execvpe (s->argv[0], (char *const *) s->argv, env);
+fail:;
+  int e = errno;
+  if (write (exec_fd, &e, sizeof e) < 0)
+    _exit (126);
+  _exit (127);
+}
+
+static void
+take (GString *to, int *fd, gsize max)
+{
+  char buf[16384];
+  ssize_t n = read (*fd, buf, sizeof buf);
+  if (n > 0 && to->len < max)
+    g_string_append_len (to, buf, MIN ((gssize) (max - to->len), n));
+  if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
+    close (*fd);
+    *fd = -1;
+  }
+}
+
+static void
+give (const struct cs_spawn *s, gsize *done, int *fd)
+{
+  ssize_t n = write (*fd, (const char *) s->input + *done, s->input_len - *done);
+  if (n > 0)
+    *done += (gsize) n;
+  if (*done == s->input_len || (n < 0 && errno != EINTR && errno != EAGAIN)) {
+    close (*fd);
+    *fd = -1;
+  }
+}
+
+/* Until all pipes are closed; FALSE when cancelled. */
+static gboolean
+pump (struct cs_spawn *s, struct pipes *p, GString *out, GString *errs)
+{
+  gsize max = s->out_max != 0 ? s->out_max : DEFAULT_MAX, done = 0;
+  if (s->input_len == 0) {
+    cs_close_fd (&p->w[IN]);
+    p->w[IN] = -1;
+  }
+  while (p->r[OUT] >= 0 || p->r[ERR] >= 0 || p->w[IN] >= 0 || p->r[EXEC] >= 0) {
+    struct pollfd f[5] = { { p->r[OUT], POLLIN, 0 }, { p->r[ERR], POLLIN, 0 },
+                           { p->w[IN], POLLOUT, 0 }, { cs_cancel_fd (), POLLIN, 0 },
+                           { p->r[EXEC], POLLIN, 0 } };
+    if (poll (f, 5, -1) < 0 && errno != EINTR)
+      return TRUE;
+    if (f[3].revents != 0 || cs_cancelled ())
+      return FALSE;
+    if (f[4].revents != 0)
+      return TRUE; /* the caller reads it; its end is the exec */
+    if (f[0].revents != 0)
+      take (out, &p->r[OUT], max);
+    if (f[1].revents != 0)
+      take (errs, &p->r[ERR], max);
+    if (f[2].revents != 0)
+      give (s, &done, &p->w[IN]);
+  }
+  return TRUE;
+}
+
+static gboolean
+make_pipes (const struct cs_spawn *s, struct pipes *p, GError **err)
+{
+  gboolean wanted[PIPES] = { s->in_fd < 0, s->out_fd < 0, s->err_fd < 0, TRUE };
+  for (int i = 0; i < PIPES; i++) {
+    int fd[2];
+    if (!wanted[i])
+      continue;
+    if (pipe2 (fd, O_CLOEXEC) != 0)
+      return cs_fail_errno (err, "pipe");
+    p->r[i] = fd[0];
+    p->w[i] = fd[1];
+  }
+  return TRUE;
+}
+
+static char **
+make_env (const struct cs_spawn *s)
+{
+  char **env = g_get_environ ();
+  for (const char *const *e = s->env; e != NULL && *e != NULL; e++) {
+    const char *eq = strchr (*e, '=');
+    g_autofree char *key = eq != NULL ? g_strndup (*e, (gsize) (eq - *e)) : g_strdup (*e);
+    env = eq != NULL ? g_environ_setenv (env, key, eq + 1, TRUE) : g_environ_unsetenv (env, key);
+  }
+  return env;
+}
+
+static int
+reap (pid_t pid)
+{
+  int st = 0;
+  while (waitpid (pid, &st, 0) < 0 && errno == EINTR)
+    ;
+  return WIFSIGNALED (st) ? 128 + WTERMSIG (st) : WEXITSTATUS (st);
+}
+
+gboolean
+cs_spawn_run (struct cs_spawn *s, GError **err)
+{
+  struct pipes p = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
+  int moved[16], exec_errno = 0;
+  g_auto (GStrv) env = make_env (s);
+  g_return_val_if_fail (s->n_pass_fds <= G_N_ELEMENTS (moved), FALSE);
+  if (cs_cancelled ())
+    return cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
+  if (!make_pipes (s, &p, err)) {
+    close_all (&p);
+    return FALSE;
+  }
+  for (gsize i = 0; i < s->n_pass_fds; i++)
+    moved[i] = fcntl (s->pass_fds[i], F_DUPFD_CLOEXEC, 3 + (int) s->n_pass_fds);
+  pid_t pid = fork ();
+  if (pid == 0)
+    child (s, &p, env, (int) s->n_pass_fds, moved);
+  int fork_errno = errno;
+  for (gsize i = 0; i < s->n_pass_fds; i++)
+    close (moved[i]);
+  int *theirs[] = { &p.r[IN], &p.w[OUT], &p.w[ERR], &p.w[EXEC] };
+  for (guint i = 0; i < G_N_ELEMENTS (theirs); i++) {
+    cs_close_fd (theirs[i]);
+    *theirs[i] = -1;
+  }
+  if (pid < 0) {
+    close_all (&p);
+    errno = fork_errno;
+    return cs_fail_errno (err, "fork for %s", s->argv[0]);
+  }
+  while (read (p.r[EXEC], &exec_errno, sizeof exec_errno) < 0 && errno == EINTR)
+    ;
+  cs_close_fd (&p.r[EXEC]);
+  p.r[EXEC] = -1;
+  GString *out = g_string_new (NULL), *errs = g_string_new (NULL);
+  gboolean cancelled = exec_errno == 0 && !pump (s, &p, out, errs);
+  if (cancelled)
+    kill (pid, SIGTERM);
+  close_all (&p);
+  s->status = reap (pid);
+  s->out_len = out->len;
+  s->err_len = errs->len;
+  s->out = g_string_free (out, FALSE);
+  s->err = g_string_free (errs, FALSE);
+  if (cancelled)
+    return cs_fail (err, CAPSTAN_E_CANCELLED, "%s was cancelled", s->argv[0]);
+  if (exec_errno == ENOENT && s->dir == NULL)
+    return cs_fail (err, CAPSTAN_E_NOTFOUND, "the program %s is not there; it has to be installed",
+                    s->argv[0]);
+  if (exec_errno != 0) {
+    errno = exec_errno;
+    return cs_fail_errno (err, "run %s", s->argv[0]);
+  }
+  return TRUE;
+}
+
+gboolean
+cs_spawn_check (struct cs_spawn *s, GError **err)
+{
+  if (!cs_spawn_run (s, err))
+    return FALSE;
+  if (s->status == 0)
+    return TRUE;
+  g_strchomp (s->err);
+  const char *last = s->err;
+  for (int lines = 0; last > s->err && lines < 5; last--)
+    lines += *last == '\n';
+  g_autofree char *prog = g_path_get_basename (s->argv[0]);
+  return cs_fail (err, CAPSTAN_E_IO, "%s failed (status %d): %s", prog, s->status,
+                  *last != '\0' ? last : "it gave no reason");
+}
+
+void
+cs_spawn_clear (struct cs_spawn *s)
+{
+  g_clear_pointer (&s->out, g_free);
+  g_clear_pointer (&s->err, g_free);
+}

@@ -1,0 +1,119 @@
+/* capstan plugin: what is there. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/base/error.h"
+#include "core/cli/cmd.h"
+#include "core/plugin/loader.h"
+#include <jansson.h>
+#include <stdio.h>
+
+static const char *const hv_bits[] = { "local", "kernel-boot", "disk-boot", "soft-stop",
+                                       "needs-import", "detached", "pause", "executes" };
+static const char *const repo_bits[] = { "push", "resume", "digest", "conditional", "list",
+                                         "search", "parallel", "upload-resume", "versions" };
+
+static char *
+bits_text (const struct capstan_provider *v)
+{
+  GString *s = g_string_new (NULL);
+  const char *const *names = v->kind == CAPSTAN_KIND_REPO ? repo_bits : hv_bits;
+  guint n = v->kind == CAPSTAN_KIND_REPO ? G_N_ELEMENTS (repo_bits) : G_N_ELEMENTS (hv_bits);
+  for (guint i = 0; i < n; i++)
+    if (v->caps & (G_GUINT64_CONSTANT (1) << i))
+      g_string_append_printf (s, "%s%s", s->len > 0 ? "," : "", names[i]);
+  return g_string_free (s, FALSE);
+}
+
+static json_t *
+plugin_json (const struct cs_plugin *p)
+{
+  json_t *o = json_object ();
+  g_autofree char *bits = bits_text (&p->provider);
+  json_object_set_new (o, "name", json_string (p->name));
+  json_object_set_new (o, "kind", json_string (p->kind));
+  json_object_set_new (o, "path", json_string (p->file));
+  if (p->refused != NULL) {
+    json_object_set_new (o, "refused", json_string (p->refused));
+    return o;
+  }
+  json_object_set_new (o, "version", json_string (p->desc->version));
+  json_object_set_new (o, "abi", json_pack ("[ii]", p->desc->abi_major, p->desc->abi_minor));
+  json_object_set_new (o, "capabilities", json_string (bits));
+  if (p->provider.schemes != NULL)
+    json_object_set_new (o, "schemes", json_string (p->provider.schemes));
+  return o;
+}
+
+static gboolean
+run_list (struct cs_cli *cli, GError **err)
+{
+  GPtrArray *all = cs_plugins ();
+  json_t *a = cs_cli_flag (cli, "json") ? json_array () : NULL;
+  if (a == NULL)
+    printf ("%-12s %-12s %-10s %-5s %-40s %s\n", "Name", "Kind", "Version", "ABI",
+            "Capabilities", "Path");
+  for (guint i = 0; i < all->len; i++) {
+    struct cs_plugin *p = g_ptr_array_index (all, i);
+    if (!cs_plugin_load (p, NULL) && p->refused == NULL)
+      p->refused = g_strdup ("it could not be loaded");
+    if (a != NULL) {
+      json_array_append_new (a, plugin_json (p));
+      continue;
+    }
+    if (p->refused != NULL) {
+      printf ("%-12s %-12s refused: %s  %s\n", p->name, p->kind, p->refused, p->file);
+      continue;
+    }
+    g_autofree char *bits = bits_text (&p->provider);
+    printf ("%-12s %-12s %-10s %u.%-3u %-40s %s\n", p->name, p->kind, p->desc->version,
+            (unsigned) p->desc->abi_major, (unsigned) p->desc->abi_minor, bits, p->file);
+  }
+  return a == NULL || cs_print_json (a, err);
+}
+
+static void
+print_options (const char *title, const struct capstan_option *o, size_t n, size_t stride)
+{
+  static const char *const types[] = { "text", "number", "true|false", "size", "path", "" };
+  if (n > 0)
+    printf ("%s:\n", title);
+  for (size_t i = 0; i < n; i++, o = (const void *) ((const char *) o + stride)) {
+    g_autofree char *left = g_strdup_printf (
+        "%s=%s", o->key, o->choices != NULL ? o->choices : types[MIN (o->type, 5u)]);
+    printf ("  %-28s %s%s%s%s\n", left, o->help, o->def != NULL ? " (" : "",
+            o->def != NULL ? o->def : "", o->def != NULL ? ")" : "");
+  }
+}
+
+static gboolean
+run_info (struct cs_cli *cli, GError **err)
+{
+  const char *name = cs_cli_arg (cli, 0);
+  struct cs_plugin *p = cs_plugin_find ("hypervisor", name);
+  if (p == NULL)
+    p = cs_plugin_find ("repository", name);
+  if (p == NULL)
+    return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no plugin '%s'; see capstan plugin list", name);
+  if (!cs_plugin_load (p, err))
+    return FALSE;
+  const struct capstan_provider *v = &p->provider;
+  printf ("%s: %s\nversion %s, ABI %u.%u, licence %s\n%s\n", p->name, v->summary,
+          p->desc->version, (unsigned) p->desc->abi_major, (unsigned) p->desc->abi_minor,
+          p->desc->license, p->file);
+  print_options ("Options", v->options, v->n_options, v->option_size);
+  print_options ("Options of a machine", v->vm_options, v->n_vm_options, v->option_size);
+  print_options ("Options of a disk", v->disk_options, v->n_disk_options, v->option_size);
+  print_options ("Options of a network card", v->nic_options, v->n_nic_options, v->option_size);
+  return TRUE;
+}
+
+static const struct cs_opt list_opts[] = {
+  { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
+static const struct cs_cmd cmd_list = { .name = "list", .args = "", .opts = list_opts,
+  .summary = "List the plugins", .run = run_list,
+  .text = "Opens every plugin that is found and shows what it is, or why it was refused." };
+static const struct cs_cmd cmd_info = { .name = "info", .args = "NAME", .min_args = 1,
+  .max_args = 1, .comp = CS_COMP_PLUGIN, .summary = "Show a plugin and its options",
+  .text = "Shows what a plugin is and the options it takes.", .run = run_info };
+static const struct cs_cmd *const subs[] = { &cmd_list, &cmd_info, NULL };
+const struct cs_cmd cs_cmd_plugin = { .name = "plugin", .args = "",
+  .summary = "Show the plugins", .sub = subs };

@@ -1,0 +1,382 @@
+/* Hypervisor plugins, for the rest of the core. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/plugin/loader.h"
+#include "core/base/error.h"
+#include "core/base/util.h"
+#include <string.h>
+
+struct cs_hv {
+  struct cs_plugin *p;
+  void *self;
+  GHashTable *options;
+};
+
+void
+cs_vm_ref_clear (struct cs_vm_ref *r)
+{
+  g_clear_pointer (&r->id, g_free);
+  g_clear_pointer (&r->state, g_free);
+}
+
+static const char **
+copy_texts (struct cs_vm *v, const char *const *list)
+{
+  guint n = 0;
+  while (list != NULL && list[n] != NULL)
+    n++;
+  const char **r = g_new0 (const char *, n + 1);
+  for (guint i = 0; i < n; i++)
+    r[i] = g_string_chunk_insert (v->strings, list[i]);
+  g_ptr_array_add (v->blocks, r);
+  return r;
+}
+
+struct cs_vm *
+cs_vm_copy (const struct capstan_vm_info *i)
+{
+  struct cs_vm *v = g_new0 (struct cs_vm, 1);
+  v->strings = g_string_chunk_new (256);
+  v->blocks = g_ptr_array_new_with_free_func (g_free);
+  v->info.started = v->info.stopped = INT64_MIN;
+  memcpy (&v->info, i, MIN ((gsize) i->struct_size, sizeof v->info));
+  v->info.struct_size = sizeof v->info;
+  const char **text[] = { &v->info.id, &v->info.name, &v->info.detail };
+  for (guint k = 0; k < G_N_ELEMENTS (text); k++)
+    if (*text[k] != NULL)
+      *text[k] = g_string_chunk_insert (v->strings, *text[k]);
+  v->info.addresses = copy_texts (v, v->info.addresses);
+  v->info.resources = copy_texts (v, v->info.resources);
+  v->info.props = NULL;
+  v->info.n_props = 0;
+  v->info.nics = NULL;
+  return v;
+}
+
+void
+cs_vm_free (struct cs_vm *v)
+{
+  if (v == NULL)
+    return;
+  g_string_chunk_free (v->strings);
+  g_ptr_array_unref (v->blocks);
+  g_free (v);
+}
+
+static const struct capstan_option *
+option_of (const struct cs_plugin *p, const char *key)
+{
+  const struct capstan_provider *v = &p->provider;
+  for (size_t i = 0; i < v->n_options; i++) {
+    const struct capstan_option *o = (const void *) ((const char *) v->options + i * v->option_size);
+    if (strcmp (o->key, key) == 0)
+      return o;
+  }
+  return NULL;
+}
+
+static gboolean
+take_options (struct cs_hv *hv, const char *const *options, GError **err)
+{
+  for (; options != NULL && *options != NULL; options++) {
+    g_auto (GStrv) kv = g_strsplit (*options, "=", 2);
+    const struct capstan_option *o = option_of (hv->p, kv[0]);
+    if (o == NULL || kv[1] == NULL)
+      return cs_fail (err, CS_E_USAGE,
+                      "%s: option '%s' is not known; capstan plugin info %s lists them",
+                      hv->p->name, *options, hv->p->name);
+    if (o->type == CAPSTAN_OPT_CHOICE) {
+      g_auto (GStrv) c = g_strsplit (o->choices, ",", 0);
+      if (!g_strv_contains ((const char *const *) c, kv[1]))
+        return cs_fail (err, CS_E_USAGE, "%s: option %s: expected one of %s, not '%s'",
+                        hv->p->name, o->key, o->choices, kv[1]);
+    }
+    g_hash_table_insert (hv->options, g_strdup (kv[0]), g_strdup (kv[1]));
+  }
+  return TRUE;
+}
+
+static gboolean
+not_found (const char *name, GError **err)
+{
+  GString *s = g_string_new (NULL);
+  GPtrArray *all = cs_plugins ();
+  for (guint i = 0; i < all->len; i++) {
+    const struct cs_plugin *p = g_ptr_array_index (all, i);
+    if (strcmp (p->kind, "hypervisor") == 0)
+      g_string_append_printf (s, "%s%s", s->len > 0 ? ", " : "", p->name);
+  }
+  cs_fail (err, CAPSTAN_E_NOTFOUND,
+           "there is no hypervisor plugin '%s' (package capstan-plugin-%s); installed: %s", name,
+           name, s->len > 0 ? s->str : "none");
+  g_string_free (s, TRUE);
+  return FALSE;
+}
+
+#define CALL(what, ...)                                                                  \
+  struct capstan_call call_;                                                             \
+  cs_call_init (&call_, hv->p, hv->options);                                             \
+  gboolean ok_ = cs_call_end (&call_, hv->p->hv_ops.what (&call_, __VA_ARGS__), #what, err)
+#define NEED(what)                                                                       \
+  if (hv->p->hv_ops.what == NULL)                                                        \
+  return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: %s is not supported by it", hv->p->name, #what)
+
+struct cs_hv *
+cs_hv_open (const char *name, const char *const *options, GError **err)
+{
+  struct cs_plugin *p = cs_plugin_find ("hypervisor", name);
+  if (p == NULL) {
+    not_found (name, err);
+    return NULL;
+  }
+  if (!cs_plugin_load (p, err))
+    return NULL;
+  if (p->provider.kind != CAPSTAN_KIND_HYPERVISOR || p->hv_ops.open == NULL)
+    return cs_fail_null (err, CAPSTAN_E_UNSUPPORTED, "%s is no hypervisor plugin", p->file);
+  struct cs_hv *hv = g_new0 (struct cs_hv, 1);
+  hv->p = p;
+  hv->options = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  struct capstan_call call;
+  void *self = NULL;
+  if (!take_options (hv, options, err))
+    goto fail;
+  cs_call_init (&call, p, hv->options);
+  if (!cs_call_end (&call, p->hv_ops.open (&call, &self), "open", err))
+    goto fail;
+  hv->self = self;
+  return hv;
+fail:
+  g_hash_table_unref (hv->options);
+  g_free (hv);
+  return NULL;
+}
+
+void
+cs_hv_close (struct cs_hv *hv)
+{
+  if (hv == NULL)
+    return;
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options);
+  if (hv->p->hv_ops.close != NULL)
+    hv->p->hv_ops.close (&call, hv->self);
+  cs_call_end (&call, 0, "close", NULL);
+  g_hash_table_unref (hv->options);
+  g_free (hv);
+}
+
+const char *
+cs_hv_name (const struct cs_hv *hv)
+{
+  return hv->p->name;
+}
+
+const char *
+cs_hv_suffix (const struct cs_hv *hv)
+{
+  return hv->p->suffix != NULL ? hv->p->suffix : hv->p->name;
+}
+
+const char *
+cs_hv_suffix_of (const char *name)
+{
+  struct cs_plugin *p = cs_plugin_find ("hypervisor", name);
+  return p == NULL ? NULL : p->suffix != NULL ? p->suffix : p->name;
+}
+
+const char *
+cs_hv_canonical (const char *name)
+{
+  struct cs_plugin *p = cs_plugin_find ("hypervisor", name);
+  return p != NULL ? p->name : NULL;
+}
+
+gboolean
+cs_hv_caps (struct cs_hv *hv, struct capstan_caps *ret, GError **err)
+{
+  NEED (caps);
+  struct capstan_caps c = { .struct_size = sizeof c };
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options);
+  int rc = hv->p->hv_ops.caps (&call, hv->self, &c);
+  if (rc >= 0) { /* strings may be of this call only */
+    *ret = c;
+    ret->formats = g_intern_string (c.formats);
+    ret->archs = g_intern_string (c.archs);
+    ret->nics = g_intern_string (c.nics);
+    ret->accel = g_intern_string (c.accel);
+    ret->detail = g_intern_string (c.detail);
+  }
+  return cs_call_end (&call, rc, "caps", err);
+}
+
+gboolean
+cs_hv_probe (struct cs_hv *hv, GError **err)
+{
+  NEED (probe);
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options);
+  return cs_call_end (&call, hv->p->hv_ops.probe (&call), "probe", err);
+}
+
+gboolean
+cs_hv_check (struct cs_hv *hv, const struct capstan_vm_spec *s, GError **err)
+{
+  if (hv->p->hv_ops.check == NULL)
+    return TRUE;
+  CALL (check, hv->self, s);
+  return ok_;
+}
+
+gboolean
+cs_hv_create (struct cs_hv *hv, const struct capstan_vm_spec *s, struct cs_vm_ref *ret,
+              GError **err)
+{
+  NEED (create);
+  struct capstan_vm_ref r = { .struct_size = sizeof r };
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options);
+  int rc = hv->p->hv_ops.create (&call, hv->self, s, &r);
+  if (rc >= 0) {
+    ret->id = g_strdup (r.id);
+    ret->state = g_strdup (r.state);
+  }
+  return cs_call_end (&call, rc, "create", err);
+}
+
+#define REF                                                                              \
+  struct capstan_vm_ref ref = { .struct_size = sizeof ref, .id = r->id, .state = r->state }
+#define ACTION(f)                                                                        \
+  struct capstan_action act = { .struct_size = sizeof act, .flags = (f) }
+
+gboolean
+cs_hv_start (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, GError **err)
+{
+  NEED (start);
+  REF;
+  ACTION (flags);
+  CALL (start, hv->self, &ref, &act);
+  return ok_;
+}
+
+static void
+add_timeout (struct capstan_action *act, struct capstan_kv *kv, char *text, gsize n, guint ms)
+{
+  g_snprintf (text, (gulong) n, "%u", ms);
+  kv->key = "timeout_ms";
+  kv->value = text;
+  act->params = kv;
+  act->n_params = 1;
+}
+
+gboolean
+cs_hv_stop (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, guint timeout_ms, GError **err)
+{
+  NEED (stop);
+  REF;
+  ACTION (flags);
+  struct capstan_kv kv;
+  char text[16];
+  if (timeout_ms != 0)
+    add_timeout (&act, &kv, text, sizeof text, timeout_ms);
+  CALL (stop, hv->self, &ref, &act);
+  return ok_;
+}
+
+gboolean
+cs_hv_destroy (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, GError **err)
+{
+  NEED (destroy);
+  REF;
+  ACTION (flags);
+  CALL (destroy, hv->self, &ref, &act);
+  return ok_;
+}
+
+gboolean
+cs_hv_pause (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err)
+{
+  NEED (pause);
+  REF;
+  ACTION (0);
+  CALL (pause, hv->self, &ref, &act);
+  return ok_;
+}
+
+gboolean
+cs_hv_resume (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err)
+{
+  NEED (resume);
+  REF;
+  ACTION (0);
+  CALL (resume, hv->self, &ref, &act);
+  return ok_;
+}
+
+/* The first of what was emitted, or a VM that is gone. */
+static struct cs_vm *
+take_first (GPtrArray *vms)
+{
+  if (vms->len > 0)
+    return g_ptr_array_steal_index (vms, 0);
+  struct capstan_vm_info gone = { .struct_size = sizeof gone, .state = CAPSTAN_VM_GONE };
+  return cs_vm_copy (&gone);
+}
+
+gboolean
+cs_hv_info (struct cs_hv *hv, const struct cs_vm_ref *r, struct cs_vm **ret_vm, GError **err)
+{
+  NEED (info);
+  REF;
+  ACTION (0);
+  g_autoptr (GPtrArray) vms = g_ptr_array_new_with_free_func ((GDestroyNotify) cs_vm_free);
+  struct capstan_list list = { vms };
+  CALL (info, hv->self, &ref, &act, &list);
+  if (ok_)
+    *ret_vm = take_first (vms);
+  return ok_;
+}
+
+gboolean
+cs_hv_wait (struct cs_hv *hv, const struct cs_vm_ref *r, guint until_state, guint timeout_ms,
+            struct cs_vm **ret_vm, GError **err)
+{
+  NEED (wait);
+  REF;
+  ACTION (0);
+  struct capstan_kv kv;
+  char text[16];
+  g_autoptr (GPtrArray) vms = g_ptr_array_new_with_free_func ((GDestroyNotify) cs_vm_free);
+  struct capstan_list list = { vms };
+  if (timeout_ms != 0)
+    add_timeout (&act, &kv, text, sizeof text, timeout_ms);
+  CALL (wait, hv->self, &ref, until_state, &act, &list);
+  if (ok_ && ret_vm != NULL)
+    *ret_vm = take_first (vms);
+  return ok_;
+}
+
+int
+cs_hv_console (struct cs_hv *hv, const struct cs_vm_ref *r, const char *role, GError **err)
+{
+  if (hv->p->hv_ops.console == NULL) {
+    cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: console is not supported by it", hv->p->name);
+    return -1;
+  }
+  REF;
+  struct capstan_console_req q = { .struct_size = sizeof q, .want = CAPSTAN_CONSOLE_FD, .role = role };
+  struct capstan_console_rsp a = { .struct_size = sizeof a, .fd = -1 };
+  CALL (console, hv->self, &ref, &q, &a);
+  if (ok_ && a.kind != CAPSTAN_CONSOLE_FD) {
+    cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: it has no console to attach to", hv->p->name);
+    return -1;
+  }
+  return ok_ ? a.fd : -1;
+}
+
+const char *
+cs_vm_state_name (guint state)
+{
+  static const char *const names[] = { "unknown", "creating", "stopped", "running", "paused",
+                                       "crashed", "gone", "starting", "stopping", "saved" };
+  return state < G_N_ELEMENTS (names) ? names[state] : names[0];
+}

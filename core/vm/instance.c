@@ -1,0 +1,183 @@
+/* The record of an instance. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/vm/instance.h"
+#include "core/base/error.h"
+#include "core/base/util.h"
+#include "core/base/yaml.h"
+#include "core/store/store.h"
+#include <dirent.h>
+#include <string.h>
+#include <sys/stat.h>
+
+void
+cs_instance_free (struct cs_instance *i)
+{
+  if (i == NULL)
+    return;
+  char *texts[] = { i->name, i->dir, i->uuid, i->backend_name, i->hypervisor, i->suffix, i->image,
+                    i->guest, i->created, i->cmdline, i->boot, i->connect, i->disk, i->disk_format };
+  for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
+    g_free (texts[k]);
+  g_strfreev (i->forwards);
+  cs_vm_ref_clear (&i->ref);
+  g_free (i);
+}
+
+char *
+cs_instance_path (const struct cs_instance *i, const char *file)
+{
+  return g_build_filename (i->dir, file, NULL);
+}
+
+gboolean
+cs_instance_save (const struct cs_instance *i, GError **err)
+{
+  GString *s = g_string_new (NULL);
+  const struct { const char *key, *value; } texts[] = {
+    { "name", i->name }, { "uuid", i->uuid }, { "backend_name", i->backend_name },
+    { "hypervisor", i->hypervisor }, { "image", i->image }, { "guest", i->guest },
+    { "created", i->created }, { "cmdline", i->cmdline }, { "boot", i->boot },
+    { "connect", i->connect }, { "disk", i->disk }, { "disk_format", i->disk_format },
+    { "id", i->ref.id }, { "state", i->ref.state }, { "remove", i->remove ? "true" : NULL } };
+  for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
+    cs_yaml_put (s, texts[k].key, texts[k].value);
+  g_string_append_printf (s, "memory: %" G_GUINT64_FORMAT "\ncpus: %u\nforwards:%s\n", i->memory,
+                          i->cpus, i->forwards != NULL && i->forwards[0] != NULL ? "" : " []");
+  for (char **f = i->forwards; f != NULL && *f != NULL; f++)
+    g_string_append_printf (s, "  - \"%s\"\n", *f);
+  g_autofree char *path = cs_instance_path (i, "instance.yaml");
+  gboolean ok = cs_write_file (path, s->str, s->len, 0600, err);
+  g_string_free (s, TRUE);
+  return ok;
+}
+
+static struct cs_instance *
+load (const char *suffix, const char *name)
+{
+  g_autofree char *dir = cs_root_path ("instances", suffix, name, NULL);
+  g_autofree char *path = g_build_filename (dir, "instance.yaml", NULL);
+  g_autoptr (CsYaml) y = cs_yaml_load (path, NULL);
+  struct cs_instance *i = g_new0 (struct cs_instance, 1);
+  i->name = g_strdup (name);
+  i->suffix = g_strdup (suffix);
+  i->dir = g_strdup (dir);
+  struct { const char *key; char **where; } const texts[] = {
+    { "uuid", &i->uuid }, { "backend_name", &i->backend_name }, { "hypervisor", &i->hypervisor },
+    { "image", &i->image }, { "guest", &i->guest }, { "created", &i->created },
+    { "cmdline", &i->cmdline }, { "boot", &i->boot }, { "connect", &i->connect },
+    { "disk", &i->disk }, { "disk_format", &i->disk_format }, { "id", &i->ref.id },
+    { "state", &i->ref.state } };
+  for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
+    *texts[k].where = g_strdup (cs_yaml_str (y, texts[k].key));
+  i->remove = cs_yaml_str (y, "remove") != NULL;
+  const char *mem = cs_yaml_str (y, "memory"), *cpus = cs_yaml_str (y, "cpus");
+  i->memory = mem != NULL ? g_ascii_strtoull (mem, NULL, 10) : 0;
+  i->cpus = cpus != NULL ? (guint) g_ascii_strtoull (cpus, NULL, 10) : 0;
+  const CsYaml *f = cs_yaml_get (y, "forwards");
+  guint n = f != NULL && f->type == CS_YAML_LIST ? f->items->len : 0;
+  i->forwards = g_new0 (char *, n + 1);
+  for (guint k = 0; k < n; k++)
+    i->forwards[k] = g_strdup (((CsYaml *) g_ptr_array_index (f->items, k))->scalar);
+  return i;
+}
+
+GPtrArray *
+cs_instance_list (GError **err)
+{
+  GPtrArray *out = g_ptr_array_new_with_free_func ((GDestroyNotify) cs_instance_free);
+  g_autofree char *top = cs_root_path ("instances", NULL);
+  DIR *d = opendir (top);
+  for (struct dirent *e; d != NULL && (e = readdir (d)) != NULL;) {
+    g_autofree char *sub = g_build_filename (top, e->d_name, NULL);
+    DIR *s = e->d_name[0] != '.' ? opendir (sub) : NULL;
+    for (struct dirent *f; s != NULL && (f = readdir (s)) != NULL;)
+      if (f->d_name[0] != '.')
+        g_ptr_array_add (out, load (e->d_name, f->d_name));
+    if (s != NULL)
+      closedir (s);
+  }
+  if (d != NULL)
+    closedir (d);
+  return out;
+}
+
+struct cs_instance *
+cs_instance_find (const char *name, const char *suffix, GError **err)
+{
+  if (!cs_name_check ("instance name", name, TRUE, err))
+    return NULL;
+  g_autoptr (GPtrArray) all = cs_instance_list (err);
+  for (guint k = 0; k < all->len; k++) {
+    struct cs_instance *i = g_ptr_array_index (all, k);
+    if (strcmp (i->name, name) == 0 && (suffix == NULL || strcmp (suffix, i->suffix) == 0))
+      return g_ptr_array_steal_index (all, k);
+  }
+  return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
+                       "there is no instance '%s'; capstan instances lists them", name);
+}
+
+char *
+cs_instance_using (const char *image)
+{
+  g_autoptr (GPtrArray) all = cs_instance_list (NULL);
+  for (guint k = 0; k < all->len; k++) {
+    struct cs_instance *i = g_ptr_array_index (all, k);
+    if (g_strcmp0 (i->image, image) == 0)
+      return g_strdup (i->name);
+  }
+  return NULL;
+}
+
+char *
+cs_instance_run_dir (const struct cs_instance *i, GError **err)
+{
+  struct stat st;
+  const char *x = g_getenv ("XDG_RUNTIME_DIR");
+  g_autofree char *top = getuid () == 0 ? g_strdup ("/run/capstan")
+                         : x != NULL && *x == '/' ? g_build_filename (x, "capstan", NULL)
+                         : g_strdup_printf ("/tmp/capstan-%u", (unsigned) getuid ());
+  g_autofree char *dir = g_build_filename (top, i->backend_name, NULL);
+  if (!cs_mkdirs (dir, 0711, err))
+    return NULL;
+  if (lstat (top, &st) != 0 || st.st_uid != getuid () || !S_ISDIR (st.st_mode))
+    return cs_fail_null (err, CAPSTAN_E_PERM, "%s belongs to somebody else; remove it or set "
+                         "XDG_RUNTIME_DIR", top);
+  return g_steal_pointer (&dir);
+}
+
+/* The last line of control.log that begins with key. */
+static char *
+control_line (const struct cs_instance *i, const char *key)
+{
+  g_autofree char *path = cs_instance_path (i, "control.log");
+  g_autofree char *text = cs_read_file (path, 16 * 1024 * 1024, NULL, NULL);
+  g_auto (GStrv) lines = g_strsplit_set (text != NULL ? text : "", "\r\n", 0);
+  char *found = NULL;
+  for (char **l = lines; *l != NULL; l++)
+    if (g_str_has_prefix (*l, key)) {
+      g_free (found);
+      found = g_strdup (*l + strlen (key));
+    }
+  return found;
+}
+
+gboolean
+cs_instance_exit_status (const struct cs_instance *i, int *ret_status)
+{
+  g_autofree char *v = control_line (i, "exit ");
+  char *end;
+  if (v == NULL || !g_ascii_isdigit (*v))
+    return FALSE;
+  gint64 n = g_ascii_strtoll (v, &end, 10);
+  if (*end != '\0' || n > 255)
+    return FALSE;
+  *ret_status = (int) n;
+  return TRUE;
+}
+
+gboolean
+cs_instance_ready (const struct cs_instance *i)
+{
+  g_autofree char *v = control_line (i, "ready");
+  return v != NULL;
+}
