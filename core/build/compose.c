@@ -14,10 +14,6 @@
 #include "core/build/mbr.h"
 #include "core/build/rofs.h"
 
-/* Until ext4 is in the tree this links without it. */
-#pragma weak cs_ext4_write
-#pragma weak cs_ext4_read
-
 #define BASE_MIN (64 * 1024)
 #define ROOT_ALIGN (2 * 1024 * 1024)
 
@@ -183,13 +179,6 @@ cs_base_read (struct cs_base *b, const char *tmp, gboolean replace_root, GError 
          place_root (b, parts, replace_root, err);
 }
 
-static gboolean
-fail_no_ext4 (struct cs_base *b, GError **err)
-{
-  return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: this capstan was built without ext4",
-                  b->name);
-}
-
 gboolean
 cs_base_tree (struct cs_base *b, struct cs_tree *t, GError **err)
 {
@@ -199,8 +188,6 @@ cs_base_tree (struct cs_base *b, struct cs_tree *t, GError **err)
   guint64 length = b->size - b->root;
   if (strcmp (b->root_fs, "rofs") == 0)
     return cs_rofs_read (t, b->fd, b->root, length, b->name, err);
-  if (!cs_ext4_read)
-    return fail_no_ext4 (b, err);
   return cs_ext4_read (t, b->fd, b->root, length, b->name, err);
 }
 
@@ -255,8 +242,6 @@ cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, gboolean 
   gboolean osv = strcmp (b->guest, "osv") == 0;
   struct cs_fs_opts o = { .max_meta = osv && !force ? ROFS_META_MAX : 0 };
   cs_fs_write_fn *write = osv ? cs_rofs_write : cs_ext4_write;
-  if (!write)
-    return fail_no_ext4 (b, err);
   if (!copy_base (b, out, name, err))
     return FALSE;
   if (ftruncate (out, (off_t) b->root) < 0)

@@ -3,8 +3,7 @@
 #include "core/base/error.h"
 #include "core/build/build.h"
 #include "core/cli/cmd.h"
-
-extern const char *cs_hv_suffix_of (const char *name); /* core/plugin/hv.h */
+#include "core/plugin/hv.h"
 
 static gboolean
 run_build (struct cs_cli *cli, GError **err)
