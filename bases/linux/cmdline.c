@@ -36,54 +36,61 @@ option_word (const char **p)
   return w;
 }
 
+enum { FLAG = 1, VALUE = 2 };
+/* Options of OSv that have no meaning here; an image for both guests may carry them. */
+static const struct { const char *name; int kind; } ignored[] = {
+  { "leak", FLAG }, { "disable_rofs_cache", FLAG }, { "preload-zfs-library", FLAG },
+  { "extra-zfs-pools", FLAG }, { "noshutdown", FLAG }, { "power-off-on-abort", FLAG },
+  { "trace-backtrace", FLAG }, { "bootchart", FLAG }, { "nomount", FLAG },
+  { "nopivot", FLAG }, { "norandom", FLAG }, { "noinit", FLAG }, { "nopci", FLAG },
+  { "maxnic", VALUE }, { "sampler", VALUE }, { "trace", VALUE }, { "console", VALUE },
+  { "rootfs", VALUE }, { "mount-fs", VALUE }, { "delay", VALUE } };
+
 static int
-flag_known (const char *name)
+option_value (struct options *o, const char *name, char *value)
 {
-  /* Options of OSv that have no meaning here; an image for both guests may carry them. */
-  static const char *const ignored[] = {
-    "leak", "disable_rofs_cache", "preload-zfs-library", "extra-zfs-pools", "noshutdown",
-    "power-off-on-abort", "trace-backtrace", "bootchart", "nomount", "nopivot", "norandom",
-    "noinit", "nopci", "maxnic", "sampler", "trace", "console", "rootfs", "mount-fs",
-    "delay" };
-  for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-    if (strcmp (name, ignored[i]) == 0)
-      return 1;
-  return 0;
+  struct { const char *name; char **where; } const single[] = {
+    { "cwd", &o->cwd }, { "defaultgw", &o->gateway }, { "nameserver", &o->nameserver },
+    { "redirect", &o->redirect } };
+  if (strcmp (name, "env") == 0 && strchr (value, '=') > value) {
+    push (&o->env, &o->n_env, value);
+    return 0;
+  }
+  if (strcmp (name, "ip") == 0 && strchr (value, ',') != NULL) {
+    push (&o->ip, &o->n_ip, value);
+    return 0;
+  }
+  for (size_t i = 0; i < sizeof single / sizeof *single; i++)
+    if (strcmp (name, single[i].name) == 0) {
+      *single[i].where = value;
+      return 0;
+    }
+  return -1;
 }
 
 static int
 option_apply (struct options *o, char *word, char *err, size_t errlen)
 {
-  char *name = word;
-  while (*name == '-')
-    name++;
+  char *name = strncmp (word, "--", 2) == 0 ? word + 2 : word;
   char *value = strchr (name, '=');
+  int kind = value == NULL ? FLAG : VALUE;
   if (value != NULL)
     *value++ = '\0';
-  struct { const char *name; char **where; } const single[] = {
-    { "cwd", &o->cwd }, { "defaultgw", &o->gateway }, { "nameserver", &o->nameserver },
-    { "redirect", &o->redirect } };
-  if (strcmp (name, "verbose") == 0 && value == NULL) {
-    o->verbose = 1;
-    return 0;
-  }
-  if ((strcmp (name, "env") == 0 || strcmp (name, "ip") == 0) && value != NULL &&
-      strchr (value, *name == 'e' ? '=' : ',') != NULL) {
-    if (*name == 'e')
-      push (&o->env, &o->n_env, value);
-    else
-      push (&o->ip, &o->n_ip, value);
-    return 0;
-  }
-  for (size_t i = 0; i < sizeof single / sizeof *single; i++)
-    if (strcmp (name, single[i].name) == 0 && value != NULL && *value != '\0') {
-      *single[i].where = value;
+  if (name != word && (value == NULL || *value != '\0')) {
+    if (kind == FLAG && strcmp (name, "verbose") == 0) {
+      o->verbose = 1;
       return 0;
     }
-  if (flag_known (name))
-    return 0;
-  snprintf (err, errlen, "command line: option --%s is not known or its value is missing",
-            name);
+    if (kind == VALUE && option_value (o, name, value) == 0)
+      return 0;
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+      if (strcmp (name, ignored[i].name) == 0 && kind == ignored[i].kind) {
+        push (&o->ignored, &o->n_ignored, name);
+        return 0;
+      }
+  }
+  snprintf (err, errlen, "command line: option %s%s%s is not known, or its value is missing "
+            "or wrong", name == word ? "" : "--", name, value != NULL ? "=..." : "");
   return -1;
 }
 
@@ -112,9 +119,8 @@ escape (char c)
   return p != NULL ? to[p - from] : '\0';
 }
 
-/* `$NAME` to the end of the word, once. */
-static char *
-expand (char *w)
+char *
+word_expand (char *w)
 {
   char *dollar = strchr (w, '$');
   if (dollar == NULL)
@@ -153,7 +159,7 @@ command_word (const char **p, char *err, size_t errlen)
   }
   if (quoted)
     (*p)++;
-  return expand (w);
+  return word_expand (w);
 }
 
 int

@@ -7,6 +7,7 @@
 struct options { /* loader options; strings point into memory that is never freed */
   char **env; size_t n_env;   /* "K=V", or "K?=V": only if it is not set */
   char **ip; size_t n_ip;     /* "eth0,192.168.1.2,255.255.255.0" */
+  char **ignored; size_t n_ignored; /* names of options that mean something to OSv only */
   char *cwd, *gateway, *nameserver, *redirect;
   int verbose;
 };
@@ -19,6 +20,8 @@ struct command {
  * message in err. Needs no memory of text afterwards. */
 int options_parse (const char *text, struct options *o, const char **ret_rest, char *err,
                    size_t errlen);
+/* The word with the first `$NAME`, to the end of the word, replaced from the environment. */
+char *word_expand (char *w);
 /* The application part. Variables are those of the environment. Answers the number of
  * commands, or -1. */
 int commands_parse (const char *text, struct command **ret, char *err, size_t errlen);

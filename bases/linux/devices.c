@@ -32,26 +32,30 @@ modules_load (const char *list)
   fclose (f);
 }
 
-void
+static time_t
+now (void)
+{
+  struct timespec t;
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return t.tv_sec;
+}
+
+int
 wait_for_device (char *cmdline, char *part, size_t n, int (*found) (char *, char *, size_t))
 {
   struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-  int s = socket (AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
-  time_t end = time (NULL) + DISK_SECONDS;
+  int s = socket (AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT), ok;
+  time_t end = now () + DISK_SECONDS;
   char buf[4096];
   if (s >= 0)
     bind (s, (struct sockaddr *) &a, sizeof a);
   /* looking comes after listening, so that nothing falls between */
-  while (!found (cmdline, part, n)) {
+  while (!(ok = found (cmdline, part, n)) && now () < end) {
     struct pollfd p = { s, POLLIN, 0 };
-    int left = (int) (end - time (NULL));
-    if (left <= 0) {
-      say ("init: no disk with the application (partition 2) after %d s", DISK_SECONDS);
-      end = time (NULL) + 3600;
-    }
     if (poll (&p, 1, 1000) > 0)
       (void) !recv (s, buf, sizeof buf, 0);
   }
   if (s >= 0)
     close (s);
+  return ok;
 }

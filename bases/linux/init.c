@@ -28,7 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CMDLINE_OFFSET = 512, CMDLINE_MAX = 32256, STOP_SECONDS = 10 };
+enum { CMDLINE_OFFSET = 512, CMDLINE_MAX = 32256, STOP_SECONDS = 10,
+       KERNEL_OFFSET = 2048 * 512 };
 static int control = -1, power_button = -1, signals = -1;
 static int stopping;
 static pid_t asked[64];
@@ -109,14 +110,18 @@ mount_basics (void)
   mount ("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
-/* Is this disk ours: partition entry 2 of type 0x83. Its command line goes to buf. */
+/* Is this disk ours and no volume: partition entry 2 of type 0x83, and a kernel where the
+ * base has it. Its command line goes to buf. */
 static int
 read_disk (const char *dev, char *buf)
 {
   unsigned char mbr[512];
+  char magic[4];
   int fd = open (dev, O_RDONLY | O_CLOEXEC);
   int ok = fd >= 0 && pread (fd, mbr, sizeof mbr, 0) == sizeof mbr && mbr[510] == 0x55 &&
-           mbr[511] == 0xaa && mbr[0x1ce + 4] == 0x83;
+           mbr[511] == 0xaa && mbr[0x1ce + 4] == 0x83 &&
+           pread (fd, magic, sizeof magic, KERNEL_OFFSET + 0x202) == sizeof magic &&
+           memcmp (magic, "HdrS", 4) == 0;
   if (ok) {
     ssize_t n = pread (fd, buf, CMDLINE_MAX - 1, CMDLINE_OFFSET);
     buf[n > 0 ? n : 0] = '\0';
@@ -185,13 +190,22 @@ mount_root (const char *part)
   mount ("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
 }
 
+/* A clock that the application cannot set. */
+static time_t
+now (void)
+{
+  struct timespec t;
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return t.tv_sec;
+}
+
 static void
 begin_stop (void)
 {
   if (stopping)
     return;
   stopping = 1;
-  kill_at = time (NULL) + STOP_SECONDS;
+  kill_at = now () + STOP_SECONDS;
   kill (-1, SIGTERM);
 }
 
@@ -243,7 +257,7 @@ wait_for (pid_t pid)
       return 0;
     struct pollfd f[3] = { { signals, POLLIN, 0 }, { control, POLLIN, 0 },
                            { power_button, POLLIN, 0 } };
-    int left = stopping ? (int) (kill_at - time (NULL)) * 1000 : -1;
+    int left = stopping ? (int) (kill_at - now ()) * 1000 : -1;
     if (stopping && left <= 0) {
       kill (-1, SIGKILL);
       left = 1000;
@@ -252,7 +266,9 @@ wait_for (pid_t pid)
       continue;
     if (f[0].revents & POLLIN) {
       struct signalfd_siginfo si;
-      if (read (signals, &si, sizeof si) == sizeof si && si.ssi_signo == SIGTERM)
+      /* the last two: poweroff and halt of busybox, from inside */
+      if (read (signals, &si, sizeof si) == sizeof si &&
+          (si.ssi_signo == SIGTERM || si.ssi_signo == SIGUSR1 || si.ssi_signo == SIGUSR2))
         begin_stop ();
     }
     if (f[1].revents & POLLIN)
@@ -262,26 +278,73 @@ wait_for (pid_t pid)
   }
 }
 
-static pid_t
-start (char **argv)
+static void __attribute__ ((noreturn))
+not_started (const char *name, int e)
 {
+  /* a program that is there and whose loader is not says ENOENT as well */
+  if (e == ENOENT && access (name, F_OK) == 0)
+    fprintf (stderr, "%s: its interpreter or dynamic loader is not in the image\n", name);
+  else if (e == ENOENT)
+    fprintf (stderr, "%s: not found in the image\n", name);
+  else if (e == ENOEXEC)
+    fprintf (stderr, "%s: not a program for this machine, nor a script that begins with #!\n",
+             name);
+  else if (e == EACCES)
+    fprintf (stderr, "%s: not executable\n", name);
+  else
+    fprintf (stderr, "%s: %s\n", name, strerror (e));
+  _exit (e == ENOENT ? 127 : 126);
+}
+
+/* Executes name from each folder of list; answers only if none has it. A folder that has
+ * it and cannot execute it decides the error. */
+static int
+try_folders (const char *list, char **argv)
+{
+  char path[4096];
+  int e = ENOENT;
+  while (*list != '\0') {
+    size_t n = strcspn (list, ":");
+    if ((size_t) snprintf (path, sizeof path, "%.*s/%s", (int) n, list, argv[0]) < sizeof path) {
+      execv (path, argv);
+      int why = errno;
+      if (e == ENOENT && why != ENOTDIR && access (path, F_OK) == 0) {
+        e = why;
+        if (why == ENOENT) /* it is there, its loader is not: with the path it is said */
+          not_started (path, why);
+      }
+    }
+    list += n + (list[n] == ':');
+  }
+  return e;
+}
+
+/* A foreground command becomes the terminal's, so that Ctrl-C reaches it and not us. */
+static pid_t
+start (char **argv, int foreground)
+{
+  static const char fallback[] = ".:/:/usr/lib"; /* where OSv looks for a bare name */
   pid_t p = fork ();
-  if (p != 0)
+  if (p != 0) {
+    /* both sides do it: whoever is first, it is done before either goes on */
+    setpgid (p, p);
+    if (foreground)
+      tcsetpgrp (STDIN_FILENO, p);
     return p;
+  }
+  setpgid (0, 0);
+  if (foreground)
+    tcsetpgrp (STDIN_FILENO, getpid ());
   sigset_t none;
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
-  signal (SIGPIPE, SIG_DFL);
-  setpgid (0, 0);
-  tcsetpgrp (STDIN_FILENO, getpid ());
-  execvp (argv[0], argv);
-  int e = errno;
-  /* a program that is there and whose loader is not says ENOENT as well */
-  if (e == ENOENT && access (argv[0], F_OK) == 0)
-    fprintf (stderr, "%s: its interpreter or dynamic loader is not in the image\n", argv[0]);
-  else
-    fprintf (stderr, "%s: %s\n", argv[0], strerror (e));
-  _exit (e == ENOENT ? 127 : 126);
+  if (strchr (argv[0], '/') != NULL) {
+    execv (argv[0], argv);
+    not_started (argv[0], errno);
+  }
+  const char *path = getenv ("PATH");
+  int e = path != NULL ? try_folders (path, argv) : ENOENT;
+  not_started (argv[0], e == ENOENT ? try_folders (fallback, argv) : e);
 }
 
 static void
@@ -329,7 +392,9 @@ run_text (const char *text, int depth)
     return 125;
   }
   for (size_t i = 0; i < o.n_env; i++)
-    set_env (o.env[i]);
+    set_env (depth > 0 ? word_expand (o.env[i]) : o.env[i]);
+  for (size_t i = 0; o.verbose && i < o.n_ignored; i++)
+    say ("init: warning: --%s means nothing to this guest and is ignored", o.ignored[i]);
   if (depth == 0) {
     if (o.cwd != NULL && chdir (o.cwd) != 0)
       say ("init: --cwd=%s: %s", o.cwd, strerror (errno));
@@ -357,10 +422,11 @@ run_text (const char *text, int depth)
       st = run_script (c[i].argv[1], depth);
       continue;
     }
-    pid_t p = start (c[i].argv);
+    int foreground = c[i].end == ';' || c[i].end == '!';
+    pid_t p = start (c[i].argv, foreground);
     if (p < 0)
       die (125, "fork");
-    if (c[i].end == ';' || c[i].end == '!')
+    if (foreground)
       st = wait_for (p);
     if (c[i].end == '!')
       kill (-p, SIGTERM);
@@ -388,7 +454,11 @@ main (void)
   setenv ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
   setenv ("HOME", "/root", 1);
   setenv ("TERM", "linux", 0);
-  wait_for_device (cmdline, part, sizeof part, find_disk);
+  if (!wait_for_device (cmdline, part, sizeof part, find_disk)) {
+    say ("init: no disk with the application in partition 2 (looked for virtio, SATA, IDE and "
+         "NVMe disks for 30 s)");
+    power_off (125);
+  }
   if (options_parse (cmdline, &o, &rest, err, sizeof err) == 0)
     network_up (&o);
   mount_root (part);

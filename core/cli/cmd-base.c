@@ -8,6 +8,7 @@
 #include "core/base/util.h"
 #include "core/cli/cmd.h"
 #include "core/store/store.h"
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -132,7 +133,38 @@ static const struct cs_cmd cmd_make = {
               "capstan base make linux --kernel /boot/vmlinuz-6.1.0 --modules /lib/modules/6.1.0",
   .min_args = 1, .max_args = 1, .comp = CS_COMP_BASE, .opts = make_opts, .run = run_make
 };
-static const struct cs_cmd *const subs[] = { &cmd_make, NULL };
+/* Images that hold a kernel and no application. */
+static gboolean
+run_list (struct cs_cli *cli, GError **err)
+{
+  g_autoptr (GPtrArray) images = cs_store_list (err);
+  if (images == NULL)
+    return FALSE;
+  gboolean have_linux = FALSE;
+  printf ("%-24s %-6s %-10s %s\n", "NAME", "GUEST", "SIZE", "VERSION");
+  for (guint i = 0; i < images->len; i++) {
+    const struct cs_image *im = g_ptr_array_index (images, i);
+    const struct cs_index *x = im->index;
+    const char *guest = x->guest != NULL ? x->guest : "osv";
+    if (x->fs != NULL || x->kernel_length == 0)
+      continue;
+    g_autofree char *size = cs_size_format (im->file_size);
+    printf ("%-24s %-6s %-10s %s\n", im->name, guest, size,
+            x->version != NULL ? x->version : "-");
+    have_linux = have_linux || strcmp (guest, "linux") == 0;
+  }
+  if (!have_linux)
+    cs_info ("linux is not made yet: %s base make linux", cli->prog);
+  return TRUE;
+}
+
+static const struct cs_cmd cmd_list = {
+  .name = "list", .args = "", .summary = "List bases that are made",
+  .text = "Lists the images of the store that hold a kernel for a direct boot and no "
+          "application: those that capstan base make wrote.",
+  .max_args = 0, .run = run_list
+};
+static const struct cs_cmd *const subs[] = { &cmd_make, &cmd_list, NULL };
 const struct cs_cmd cs_cmd_base = {
   .name = "base", .args = "", .summary = "Make bases to build on",
   .text = "Bases are images that others are built on.", .max_args = 0, .sub = subs
