@@ -152,6 +152,7 @@ make_fs (struct writer *w, const struct totals *t, const struct cs_fs_opts *o, G
   md[6] = (unsigned char) ((md[6] & 0x0f) | 0x40);
   md[8] = (unsigned char) ((md[8] & 0x3f) | 0x80);
   struct ext2_super_block *s = w->fs->super;
+  s->s_checksum_type = EXT2_CRC32C_CHKSUM; /* ext2fs_initialize does not take it over */
   memcpy (s->s_uuid, md, 16);
   memcpy (s->s_hash_seed, md + 16, 16);
   s->s_def_hash_version = EXT2_HASH_HALF_MD4;
