@@ -114,6 +114,15 @@ store_value (struct cs_cli *cli, const struct cs_opt *o, const char *value)
   g_ptr_array_add (list, NULL); /* so that pdata is a string vector */
 }
 
+/* What Go's strconv.ParseBool takes; "true", "false" or NULL. */
+static const char *
+flag_value (const char *v)
+{
+  static const char *const yes[] = { "true", "1", "t", "T", "TRUE", "True", NULL };
+  static const char *const no[] = { "false", "0", "f", "F", "FALSE", "False", NULL };
+  return g_strv_contains (yes, v) ? "true" : g_strv_contains (no, v) ? "false" : NULL;
+}
+
 static gboolean
 check_value (const struct cs_opt *o, const char *v, GError **err)
 {
@@ -121,7 +130,7 @@ check_value (const struct cs_opt *o, const char *v, GError **err)
   char *end;
   switch (o->type) {
   case CS_OPT_FLAG:
-    if (strcmp (v, "true") == 0 || strcmp (v, "false") == 0)
+    if (flag_value (v) != NULL)
       return TRUE;
     return cs_fail (err, CS_E_USAGE, "--%s=%s: expected true or false", o->name, v);
   case CS_OPT_UINT:
@@ -133,6 +142,8 @@ check_value (const struct cs_opt *o, const char *v, GError **err)
     if (cs_size_parse (v, 1 << 20, &n, err))
       return TRUE;
     g_prefix_error (err, "--%s: ", o->name);
+    if (err != NULL)
+      (*err)->code = CS_E_USAGE;
     return FALSE;
   case CS_OPT_CHOICE: {
     g_auto (GStrv) c = g_strsplit (o->choices, "|", 0);
@@ -157,12 +168,12 @@ unknown_option (const struct cs_cmd *cmd, const char *arg, GError **err)
       cs_suggest (word, o->name, &s);
   g_autofree char *hint = s.best != NULL ? g_strdup_printf (" Did you mean --%s?", s.best)
                                          : g_strdup ("");
-  return cs_fail (err, CS_E_USAGE, "unknown option %s.%s See: capstan %s--help", arg, hint,
-                  cmd != NULL ? cmd->name : "");
+  return cs_fail (err, CS_E_USAGE, "unknown option %s.%s See: capstan %s%s--help", arg, hint,
+                  cmd != NULL ? cmd->name : "", cmd != NULL ? " " : "");
 }
 
-/* argv[*i] is an option. Handles -x, --x, -name, --name, each with "=v" or the next word;
- * several letters behind one dash are tried last ("-dv"). */
+/* argv[*i] is an option. Handles -x, --x, -name, --name, each with "=v" or the next word.
+ * Letters are not bundled: "-it" is an option of that name, as in the original. */
 static gboolean
 parse_option (struct cs_cli *cli, const struct cs_cmd *cmd, int argc, char **argv, int *i,
               GError **err)
@@ -183,7 +194,7 @@ parse_option (struct cs_cli *cli, const struct cs_cmd *cmd, int argc, char **arg
   }
   if (!check_value (o, value, err))
     return FALSE;
-  store_value (cli, o, value);
+  store_value (cli, o, o->type == CS_OPT_FLAG ? flag_value (value) : value);
   return TRUE;
 }
 
@@ -196,9 +207,10 @@ unknown_command (const struct cs_cmd *const *table, const char *parent, const ch
     if (!(*table)->hidden)
       cs_suggest (word, (*table)->name, &s);
   g_autofree char *q = cs_quote (word);
-  return cs_fail (err, CS_E_USAGE, "unknown command %s%s%s%s%s. See: capstan help", parent, q,
+  return cs_fail (err, CS_E_USAGE, "unknown command %s%s%s%s%s%s. See: capstan help%s%s", parent,
+                  *parent != '\0' ? " " : "", q,
                   s.best != NULL ? ". Did you mean '" : "", s.best != NULL ? s.best : "",
-                  s.best != NULL ? "'?" : "");
+                  s.best != NULL ? "'" : "", *parent != '\0' ? " " : "", parent);
 }
 
 static gboolean
@@ -208,7 +220,9 @@ parse_words (struct cs_cli *cli, int argc, char **argv, GError **err)
   gboolean only_args = FALSE;
   for (int i = 1; i < argc; i++) {
     const char *a = argv[i];
-    if (!only_args && strcmp (a, "--") == 0) {
+    if (cli->cmd != NULL && cli->cmd->raw) {
+      g_ptr_array_add (cli->args, g_strdup (a));
+    } else if (!only_args && strcmp (a, "--") == 0) {
       only_args = TRUE;
     } else if (!only_args && a[0] == '-' && a[1] != '\0') {
       if (cli->cmd == NULL && (strcmp (a, "--version") == 0 || strcmp (a, "-version") == 0))

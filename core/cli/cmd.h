@@ -48,6 +48,8 @@ struct cs_cmd {
   gboolean hidden;
   /* 125 instead of 1-4 for capstan's own failures (run, wait) */
   gboolean app_status;
+  /* What follows the command is not parsed: all of it becomes arguments. */
+  gboolean raw;
   /* TRUE or error. Sets cli->exit_status if it is to be something else than 0. */
   gboolean (*run) (struct cs_cli *cli, GError **err);
 };

@@ -14,7 +14,7 @@ cs_print_json (json_t *value, GError **err)
   if (s == NULL)
     return cs_fail (err, CAPSTAN_E_INTERNAL, "JSON: a value is not UTF-8");
   puts (s);
-  free (s);
+  free (s); /* jansson's own, not GLib's */
   return TRUE;
 }
 
@@ -28,7 +28,7 @@ not_yet (struct cs_cli *cli, GError **err)
 #define NOT_YET(id, n, alt)                                                              \
   static const struct cs_cmd id = { .name = n, .args = "", .summary = "Not supported yet", \
                                     .text = alt, .hidden = TRUE, .max_args = -1,         \
-                                    .run = not_yet }
+                                    .raw = TRUE, .run = not_yet }
 NOT_YET (cmd_package, "package", "put the files in a Capstanfile, or in an image to be its base");
 NOT_YET (cmd_runtime, "runtime", "write the command line in a Capstanfile");
 NOT_YET (cmd_stack, "stack", "build the image and upload it with the openstack client");

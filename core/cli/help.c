@@ -3,7 +3,9 @@
 #include "config.h"
 #include "core/cli/cli.h"
 #include "core/base/error.h"
+#include "core/plugin/loader.h"
 #include "core/store/store.h"
+#include "core/vm/instance.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -65,8 +67,11 @@ cs_help_command (const struct cs_cmd *c, const struct cs_cmd *parent)
       print_opt (o);
     putchar ('\n');
   }
-  if (c->examples != NULL)
-    printf ("Examples:\n  %s\n\n", g_strjoinv ("\n  ", g_strsplit (c->examples, "\n", 0)));
+  if (c->examples != NULL) {
+    g_auto (GStrv) lines = g_strsplit (c->examples, "\n", 0);
+    g_autofree char *text = g_strjoinv ("\n  ", lines);
+    printf ("Examples:\n  %s\n\n", text);
+  }
   puts ("Options of every command: capstan help");
 }
 
@@ -219,10 +224,21 @@ complete_opts (const struct cs_opt *o)
     printf ("%s%s\n", strlen (o->name) > 1 ? "--" : "-", o->name);
 }
 
+/* By their .plugin files: nothing is loaded. */
+static void
+complete_plugins (const char *kind)
+{
+  GPtrArray *all = cs_plugins ();
+  for (guint i = 0; i < all->len; i++) {
+    struct cs_plugin *p = g_ptr_array_index (all, i);
+    if (kind == NULL || g_strcmp0 (p->kind, kind) == 0)
+      puts (p->name);
+  }
+}
+
 static void
 complete_kind (CsComp kind)
 {
-  static const char *const hypervisors[] = { "kvm", "qemu", "null", NULL };
   if (kind == CS_COMP_IMAGE) {
     g_autoptr (GPtrArray) l = cs_store_list (NULL);
     for (guint i = 0; l != NULL && i < l->len; i++)
@@ -234,10 +250,25 @@ complete_kind (CsComp kind)
   } else if (kind == CS_COMP_BASE) {
     puts ("linux");
   } else if (kind == CS_COMP_HYPERVISOR) {
-    for (guint i = 0; hypervisors[i] != NULL; i++)
-      puts (hypervisors[i]);
+    complete_plugins ("hypervisor");
+  } else if (kind == CS_COMP_PLUGIN) {
+    complete_plugins (NULL);
+  } else if (kind == CS_COMP_INSTANCE) {
+    g_autoptr (GPtrArray) l = cs_instance_list (NULL);
+    for (guint i = 0; l != NULL && i < l->len; i++)
+      puts (((struct cs_instance *) g_ptr_array_index (l, i))->name);
   } else if (kind == CS_COMP_FILE || kind == CS_COMP_DIR) {
     puts (kind == CS_COMP_FILE ? ":file" : ":dir");
+  }
+}
+
+static void
+complete_choices (const char *choices)
+{
+  for (; *choices != '\0'; choices += strspn (choices, "|")) {
+    gsize n = strcspn (choices, "|");
+    printf ("%.*s\n", (int) n, choices);
+    choices += n;
   }
 }
 
@@ -262,7 +293,10 @@ run_complete (struct cs_cli *cli, GError **err)
     for (const struct cs_opt *o = tables[t]; o != NULL && o->name != NULL; o++)
       if (o->type != CS_OPT_FLAG && (strcmp (prev + strspn (prev, "-"), o->name) == 0 ||
                                      (prev[1] == o->short_name && prev[2] == '\0'))) {
-        complete_kind (o->comp);
+        if (o->choices != NULL)
+          complete_choices (o->choices);
+        else
+          complete_kind (o->comp);
         return TRUE;
       }
   if (*last == '-') {
@@ -278,4 +312,5 @@ run_complete (struct cs_cli *cli, GError **err)
   return TRUE;
 }
 const struct cs_cmd cs_cmd_complete = { .name = "__complete", .args = "", .summary = "",
-                                        .hidden = TRUE, .max_args = -1, .run = run_complete };
+                                        .hidden = TRUE, .max_args = -1, .raw = TRUE,
+                                        .run = run_complete };
