@@ -242,6 +242,7 @@ cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, gboolean 
   gboolean osv = strcmp (b->guest, "osv") == 0;
   struct cs_fs_opts o = { .max_meta = osv && !force ? ROFS_META_MAX : 0 };
   cs_fs_write_fn *write = osv ? cs_rofs_write : cs_ext4_write;
+  cs_tree_count (t); /* the numbers of names, as the writer needs them */
   if (!copy_base (b, out, name, err))
     return FALSE;
   if (ftruncate (out, (off_t) b->root) < 0)

@@ -100,7 +100,6 @@ read_entry (struct reader *r, ext2_ino_t ino, const char *path, guint depth)
   if (known != NULL) {
     if (S_ISDIR (known->type))
       return bad (r, "a folder that has two names:", path);
-    known->nlink++;
     return cs_tree_put (r->tree, path, known, r->err);
   }
   if (ino < 2 || ino > r->fs->super->s_inodes_count || ext2fs_read_inode (r->fs, ino, &x) != 0)
