@@ -46,7 +46,10 @@ extern const struct cs_cmd cs_cmd_base, cs_cmd_build, cs_cmd_complete, cs_cmd_co
     cs_cmd_run, cs_cmd_stop;
 
 const struct cs_cmd *const cs_commands[] = {
-  &cs_cmd_base, &cs_cmd_build, &cs_cmd_images, &cs_cmd_import, &cs_cmd_info, &cs_cmd_rmi, &cs_cmd_config, &cs_cmd_plugin, &cs_cmd_help, &cs_cmd_man, &cs_cmd_complete,
+  &cs_cmd_base, &cs_cmd_build, &cs_cmd_config, &cs_cmd_console, &cs_cmd_delete,
+  &cs_cmd_help, &cs_cmd_images, &cs_cmd_import, &cs_cmd_info, &cs_cmd_instances, &cs_cmd_logs,
+  &cs_cmd_plugin, &cs_cmd_rmi, &cs_cmd_run, &cs_cmd_stop, &cs_cmd_monitor,
+  &cs_cmd_man, &cs_cmd_complete,
   &cmd_package, &cmd_runtime, &cmd_stack, &cmd_openstack, &cmd_compose, &cmd_compose_remote,
   &cmd_volume, &cmd_pull, &cmd_push, &cmd_search, NULL
 };

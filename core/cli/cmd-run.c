@@ -1,0 +1,157 @@
+/* capstan run. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/base/cancel.h"
+#include "core/base/error.h"
+#include "core/base/util.h"
+#include "core/build/build.h"
+#include "core/cli/cmd.h"
+#include "core/vm/vm.h"
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* What to run: -i IMAGE [INSTANCE], IMAGE, or the Capstanfile here. */
+static gboolean
+choose (struct cs_cli *cli, struct cs_run_opts *o, char **built, const char *suffix, GError **err)
+{
+  const char *arg = cs_cli_arg (cli, 0), *image = cs_cli_str (cli, "i");
+  o->name = cs_cli_str (cli, "name");
+  if (image != NULL && arg != NULL) {
+    if (o->name != NULL)
+      return cs_fail (err, CS_E_USAGE, "give the instance's name once: '%s' or --name", arg);
+    o->name = arg;
+  }
+  o->image = image != NULL ? image : arg;
+  if (o->image != NULL)
+    return TRUE;
+  if (access ("Capstanfile", F_OK) != 0)
+    return cs_fail (err, CS_E_USAGE, "give the name of an image, or run it where a Capstanfile is");
+  struct cs_build_opts b = { .suffix = suffix };
+  if (!cs_build (&b, built, err))
+    return FALSE;
+  o->image = *built;
+  return TRUE;
+}
+
+/* A process of its own that outlives this one, for what has to be done at the end. */
+static gboolean
+start_monitor (const struct cs_instance *i, GError **err)
+{
+  pid_t p = fork ();
+  if (p < 0)
+    return cs_fail_errno (err, "fork");
+  if (p > 0)
+    return TRUE;
+  setsid ();
+  int null = open ("/dev/null", O_RDWR);
+  for (int fd = 0; fd < 3; fd++)
+    dup2 (null, fd);
+  for (int fd = 3; fd < 256; fd++)
+    close (fd);
+  execl ("/proc/self/exe", "capstan", "monitor", i->name, (char *) NULL);
+  _exit (127);
+}
+
+static gboolean
+run_detached (struct cs_instance *i, struct cs_hv *hv, GError **err)
+{
+  if (!cs_hv_start (hv, &i->ref, 0, err) || (i->remove && !start_monitor (i, err))) {
+    cs_instance_delete (i, hv, TRUE, NULL);
+    return FALSE;
+  }
+  puts (i->name);
+  return TRUE;
+}
+
+static gboolean
+run_attached (struct cs_cli *cli, struct cs_instance *i, struct cs_hv *hv, GError **err)
+{
+  gboolean ended = FALSE;
+  if (!cs_attach (i, hv, TRUE, cs_cli_flag (cli, "no-tty"), &ended, err)) {
+    cs_instance_delete (i, hv, TRUE, NULL);
+    return FALSE;
+  }
+  if (!ended)
+    return !i->remove || start_monitor (i, err);
+  if (!cs_instance_exit_status (i, &cli->exit_status)) {
+    cli->exit_status = 0;
+    if (g_strcmp0 (i->guest, "linux") == 0 && g_strcmp0 (i->hypervisor, "null") != 0) {
+      cli->exit_status = 125;
+      cs_warn ("the machine ended without saying how the application did");
+    }
+  }
+  return !i->remove || cs_instance_delete (i, hv, TRUE, err);
+}
+
+static gboolean
+run_run (struct cs_cli *cli, GError **err)
+{
+  struct cs_run_opts o = { 0 };
+  g_autofree char *built = NULL;
+  const char *name = cs_cli_hypervisor (cli), *disable = g_getenv ("CAPSTAN_DISABLE_KVM");
+  if (disable == NULL)
+    disable = cs_config ("disable_kvm");
+  o.cmd = cs_cli_str (cli, "execute");
+  o.env = cs_cli_list (cli, "env");
+  o.forwards = cs_cli_list (cli, "forward");
+  o.net = cs_cli_str (cli, "n");
+  o.bridge = cs_cli_str (cli, "b");
+  o.mac = cs_cli_str (cli, "mac");
+  o.connect = cs_cli_given (cli, "connect") ? cs_cli_str (cli, "connect") : cs_config ("libvirt_uri");
+  o.accel = cs_cli_str (cli, "accel");
+  if (o.accel == NULL && disable != NULL && (strcmp (disable, "1") == 0 || strcmp (disable, "true") == 0))
+    o.accel = "tcg";
+  o.boot = cs_cli_str (cli, "boot-method");
+  o.memory = cs_cli_num (cli, "memory");
+  o.cpus = (guint) cs_cli_num (cli, "cpus");
+  o.remove = cs_cli_flag (cli, "rm");
+  for (guint k = 0; o.forwards[k] != NULL; k++) {
+    g_autofree char *f = cs_forward_parse (o.forwards[k], err);
+    if (f == NULL)
+      return FALSE;
+  }
+  for (guint k = 0; o.env[k] != NULL; k++)
+    if (strchr (o.env[k], '=') == NULL)
+      return cs_fail (err, CS_E_USAGE, "--env %s: expected NAME=VALUE", o.env[k]);
+  if (o.memory < (16 << 20) || o.cpus < 1 || o.cpus > 255)
+    return cs_fail (err, CS_E_USAGE, "-m takes at least 16M, -c 1 to 255");
+  const char *suffix = cs_hv_suffix_of (name);
+  if (!choose (cli, &o, &built, suffix != NULL ? suffix : "qemu", err))
+    return FALSE;
+  g_autofree char *uri = o.connect != NULL ? g_strconcat ("uri=", o.connect, NULL) : NULL;
+  const char *options[] = { uri, NULL };
+  g_autoptr (cs_hv) hv = cs_hv_open (name, options, err);
+  g_autoptr (cs_instance) i = hv != NULL ? cs_instance_create (hv, &o, err) : NULL;
+  if (i == NULL)
+    return FALSE;
+  return cs_cli_flag (cli, "detach") ? run_detached (i, hv, err) : run_attached (cli, i, hv, err);
+}
+
+static const struct cs_opt opts[] = {
+  { .short_name = 'i', .name = "i", .type = CS_OPT_STRING, .arg = "IMAGE", .comp = CS_COMP_IMAGE,
+    .help = "image to run; the argument is then the instance's name" },
+  { .name = "name", .type = CS_OPT_STRING, .arg = "NAME", .help = "name of the instance (that of the image)" },
+  { .short_name = 'm', .name = "memory", .type = CS_OPT_SIZE, .arg = "SIZE", .def = "1G", .help = "memory; a bare number is MiB" },
+  { .short_name = 'c', .name = "cpus", .type = CS_OPT_UINT, .arg = "N", .def = "2", .help = "processors" },
+  { .short_name = 'n', .name = "n", .type = CS_OPT_CHOICE, .arg = "MODE", .choices = "nat|none|bridge|tap|vhost", .def = "nat", .help = "network" },
+  { .short_name = 'b', .name = "b", .type = CS_OPT_STRING, .arg = "DEVICE", .help = "bridge or tap device of the host" },
+  { .name = "mac", .type = CS_OPT_STRING, .arg = "ADDRESS", .help = "address of the network card" },
+  { .short_name = 'f', .name = "forward", .type = CS_OPT_LIST, .arg = "[ADDR:]HOST:GUEST[/udp]", .help = "forward a port of this host (127.0.0.1) to the guest; repeatable" },
+  { .short_name = 'e', .name = "execute", .type = CS_OPT_STRING, .arg = "COMMAND", .help = "application command line of this instance" },
+  { .name = "env", .type = CS_OPT_LIST, .arg = "NAME=VALUE", .help = "set a variable for the application; repeatable" },
+  { .short_name = 'd', .name = "detach", .type = CS_OPT_FLAG, .help = "run in the background and print the instance's name" },
+  { .name = "rm", .type = CS_OPT_FLAG, .help = "delete the instance when it has ended" },
+  { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },
+  { .name = "connect", .type = CS_OPT_STRING, .arg = "URI", .help = "libvirt connection: qemu:///session or qemu:///system" },
+  { .name = "accel", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "kvm|tcg", .help = "virtualise or emulate (the faster that works)" },
+  { .name = "boot-method", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "direct|disk", .help = "hand the kernel over, or boot by BIOS (direct where it can be)" },
+  { .name = NULL } };
+const struct cs_cmd cs_cmd_run = { .name = "run", .args = "[IMAGE]", .summary = "Run an image",
+  .text = "Runs an image as an instance, with the terminal as its console, until the application "
+          "ends; its exit status is that of the application. Without IMAGE, where a Capstanfile is, "
+          "the image is built first. The image itself is never written: each instance has an overlay."
+          "\n\nWith a terminal, Ctrl-] detaches and Ctrl-] twice stops; without, the first Ctrl-C "
+          "stops the guest and the second powers it off. Output that goes to a file or a pipe has the "
+          "guest's CR LF turned back into LF.",
+  .examples = "capstan run\ncapstan run -d -f 8080:80 --name web nginx\ncapstan run -e '/hello again' --rm hello",
+  .max_args = 1, .comp = CS_COMP_IMAGE, .opts = opts, .app_status = TRUE, .run = run_run };

@@ -1,0 +1,197 @@
+/* instances, logs, console, stop, delete, monitor. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/base/cancel.h"
+#include "core/base/error.h"
+#include "core/base/util.h"
+#include "core/cli/cmd.h"
+#include "core/vm/vm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+static char *
+state_of (struct cs_instance *i)
+{
+  g_autoptr (GError) e = NULL;
+  g_autoptr (cs_vm) vm = NULL;
+  g_autoptr (cs_hv) hv = i->hypervisor != NULL ? cs_instance_hv (i, &e) : NULL;
+  if (hv == NULL || i->ref.id == NULL || !cs_hv_info (hv, &i->ref, &vm, &e))
+    return g_strdup ("unknown");
+  /* the machine may be forgotten by the backend: the instance is still there to delete */
+  return g_strdup (vm->info.state == CAPSTAN_VM_GONE ? "stopped" : cs_vm_state_name (vm->info.state));
+}
+
+static gboolean
+run_instances (struct cs_cli *cli, GError **err)
+{
+  g_autoptr (GPtrArray) all = cs_instance_list (err);
+  json_t *a = cs_cli_flag (cli, "json") ? json_array () : NULL;
+  if (a == NULL)
+    printf ("%-20s %-12s %-9s %-24s %s\n", "Name", "Hypervisor", "State", "Image", "Ports");
+  for (guint k = 0; k < all->len; k++) {
+    struct cs_instance *i = g_ptr_array_index (all, k);
+    g_autofree char *state = state_of (i), *ports = g_strjoinv (" ", i->forwards);
+    const char *hv = i->hypervisor != NULL ? i->hypervisor : i->suffix;
+    if (a == NULL) {
+      printf ("%-20s %-12s %-9s %-24s %s\n", i->name, hv, state, i->image != NULL ? i->image : "", ports);
+      continue;
+    }
+    json_t *o = json_pack ("{ssssss}", "name", i->name, "hypervisor", hv, "state", state);
+    int st;
+    if (i->image != NULL)
+      json_object_set_new (o, "image", json_string (i->image));
+    if (i->uuid != NULL)
+      json_object_set_new (o, "uuid", json_string (i->uuid));
+    if (cs_instance_exit_status (i, &st))
+      json_object_set_new (o, "exit_status", json_integer (st));
+    json_t *p = json_array ();
+    for (char **f = i->forwards; *f != NULL; f++)
+      json_array_append_new (p, json_string (*f));
+    json_object_set_new (o, "ports", p);
+    json_array_append_new (a, o);
+  }
+  return a == NULL || cs_print_json (a, err);
+}
+static const struct cs_opt json_opts[] = {
+  { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
+const struct cs_cmd cs_cmd_instances = { .name = "instances", .alias = "I", .args = "",
+  .summary = "List the instances", .opts = json_opts, .run = run_instances,
+  .text = "Lists the instances and what state they are in." };
+
+/* What is in the file from its position on. */
+static gboolean
+copy_out (int fd, const char *path, GError **err)
+{
+  char buf[16384];
+  for (ssize_t n; (n = read (fd, buf, sizeof buf)) != 0;) {
+    if (n < 0)
+      return cs_fail_errno (err, "read %s", path);
+    if (fwrite (buf, 1, (size_t) n, stdout) != (size_t) n)
+      return cs_fail_errno (err, "write to standard output");
+  }
+  return fflush (stdout) == 0 || cs_fail_errno (err, "write to standard output");
+}
+
+static gboolean
+follow (struct cs_instance *i, int fd, const char *path, GError **err)
+{
+  g_autoptr (cs_hv) hv = cs_instance_hv (i, err);
+  cs_autofd int n = inotify_init1 (IN_CLOEXEC | IN_NONBLOCK);
+  if (hv == NULL)
+    return FALSE;
+  if (n < 0 || inotify_add_watch (n, path, IN_MODIFY) < 0)
+    return cs_fail_errno (err, "watch %s", path);
+  cs_cancel_on_signals ();
+  while (!cs_cancelled ()) {
+    g_autoptr (cs_vm) vm = NULL;
+    char events[4096];
+    if (!cs_hv_info (hv, &i->ref, &vm, err) || !copy_out (fd, path, err))
+      return FALSE;
+    if (vm->info.state != CAPSTAN_VM_RUNNING && vm->info.state != CAPSTAN_VM_PAUSED &&
+        vm->info.state != CAPSTAN_VM_STOPPING)
+      return TRUE;
+    /* the end of the machine is no event of the file, so look now and then as well */
+    struct pollfd f[2] = { { n, POLLIN, 0 }, { cs_cancel_fd (), POLLIN, 0 } };
+    if (poll (f, 2, 500) > 0 && f[0].revents != 0 && read (n, events, sizeof events) < 0 && errno != EAGAIN)
+      return cs_fail_errno (err, "watch %s", path);
+  }
+  return TRUE;
+}
+
+static gboolean
+run_logs (struct cs_cli *cli, GError **err)
+{
+  g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
+  if (i == NULL)
+    return FALSE;
+  g_autofree char *path = cs_instance_path (i, "console.log");
+  cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return cs_fail_errno (err, "open %s", path);
+  return copy_out (fd, path, err) && (!cs_cli_flag (cli, "follow") || follow (i, fd, path, err));
+}
+static const struct cs_opt logs_opts[] = {
+  { .short_name = 'f', .name = "follow", .type = CS_OPT_FLAG, .help = "go on until the instance stops" },
+  { .name = NULL } };
+const struct cs_cmd cs_cmd_logs = { .name = "logs", .args = "INSTANCE", .opts = logs_opts,
+  .summary = "Show what an instance printed", .min_args = 1, .max_args = 1,
+  .comp = CS_COMP_INSTANCE, .run = run_logs,
+  .text = "Shows what the application has printed since the instance was started first." };
+
+static gboolean
+run_console (struct cs_cli *cli, GError **err)
+{
+  gboolean ended;
+  g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
+  g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
+  return hv != NULL && cs_attach (i, hv, FALSE, cs_cli_flag (cli, "no-tty"), &ended, err);
+}
+static const struct cs_opt console_opts[] = {
+  { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },
+  { .name = NULL } };
+const struct cs_cmd cs_cmd_console = { .name = "console", .args = "INSTANCE", .opts = console_opts,
+  .summary = "Attach to a running instance", .min_args = 1, .max_args = 1,
+  .comp = CS_COMP_INSTANCE, .run = run_console,
+  .text = "Makes the terminal the console of a running instance. Ctrl-] detaches, Ctrl-] twice stops." };
+
+static gboolean
+run_stop (struct cs_cli *cli, GError **err)
+{
+  for (guint k = 0; k < cli->args->len; k++) {
+    g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, k), NULL, err);
+    g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
+    if (hv == NULL || !cs_instance_stop (i, hv, (guint) cs_cli_num (cli, "time"), err))
+      return FALSE;
+    cs_info ("stopped %s", i->name);
+  }
+  return TRUE;
+}
+static const struct cs_opt stop_opts[] = {
+  { .short_name = 't', .name = "time", .type = CS_OPT_UINT, .arg = "SECONDS", .def = "15",
+    .help = "how long it may take before it is powered off" },
+  { .name = NULL } };
+const struct cs_cmd cs_cmd_stop = { .name = "stop", .args = "INSTANCE...", .opts = stop_opts,
+  .summary = "Stop instances", .min_args = 1, .max_args = -1, .comp = CS_COMP_INSTANCE,
+  .run = run_stop, .text = "Asks the application to end, and powers the machine off if it does not. "
+  "An OSv guest cannot be asked." };
+
+static gboolean
+run_delete (struct cs_cli *cli, GError **err)
+{
+  for (guint k = 0; k < cli->args->len; k++) {
+    g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, k), NULL, err);
+    if (i == NULL)
+      return FALSE;
+    g_autoptr (cs_hv) hv = i->hypervisor != NULL ? cs_instance_hv (i, err) : NULL;
+    if (i->hypervisor != NULL && hv == NULL)
+      return FALSE;
+    if (!cs_instance_delete (i, hv, cs_cli_flag (cli, "force"), err)) {
+      if (err != NULL && *err != NULL && (*err)->code == CAPSTAN_E_STATE)
+        g_prefix_error (err, "instance '%s' runs: capstan stop %s first, or delete -f: ", i->name, i->name);
+      return FALSE;
+    }
+    cs_info ("deleted %s", i->name);
+  }
+  return TRUE;
+}
+static const struct cs_opt delete_opts[] = {
+  { .short_name = 'f', .name = "force", .type = CS_OPT_FLAG, .help = "also if it is running" },
+  { .name = NULL } };
+const struct cs_cmd cs_cmd_delete = { .name = "delete", .args = "INSTANCE...", .opts = delete_opts,
+  .summary = "Delete instances", .min_args = 1, .max_args = -1, .comp = CS_COMP_INSTANCE,
+  .run = run_delete, .text = "Removes instances: their disks, logs and what the hypervisor knows of them." };
+
+/* What stays awake for `run -d --rm`: waits for the end and removes the instance. */
+static gboolean
+run_monitor (struct cs_cli *cli, GError **err)
+{
+  g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
+  g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
+  return hv != NULL && cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 0, NULL, err) &&
+         cs_instance_delete (i, hv, TRUE, err);
+}
+const struct cs_cmd cs_cmd_monitor = { .name = "monitor", .args = "INSTANCE", .summary = "",
+  .hidden = TRUE, .min_args = 1, .max_args = 1, .run = run_monitor };
