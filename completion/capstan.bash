@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 _capstan ()
 {
-  local cur=${COMP_WORDS[COMP_CWORD]} words line
+  local cur=${COMP_WORDS[COMP_CWORD]} words line kind
   words=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
   # readline makes words of their own of "=" and ":"
   [ "$cur" = = ] && cur=
@@ -13,8 +13,12 @@ _capstan ()
   COMPREPLY=()
   while IFS= read -r line; do
     case $line in
-      :file) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -f -- "$cur")) ;;
-      :dir) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -d -- "$cur")) ;;
+      :file | :dir)
+        compopt -o filenames 2>/dev/null
+        kind=-f
+        [ "$line" = :dir ] && kind=-d
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen $kind -- "$cur")
+        ;;
       "$cur"*) COMPREPLY+=("$line") ;;
     esac
   done < <("${COMP_WORDS[0]}" __complete "${words[@]}" "$cur" 2>/dev/null)

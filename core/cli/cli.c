@@ -207,10 +207,10 @@ unknown_command (const struct cs_cmd *const *table, const char *parent, const ch
     if (!(*table)->hidden)
       cs_suggest (word, (*table)->name, &s);
   g_autofree char *q = cs_quote (word);
-  return cs_fail (err, CS_E_USAGE, "unknown command %s%s%s%s%s%s. See: capstan help%s%s", parent,
+  return cs_fail (err, CS_E_USAGE, "unknown command %s%s%s.%s%s%s See: capstan help%s%s", parent,
                   *parent != '\0' ? " " : "", q,
-                  s.best != NULL ? ". Did you mean '" : "", s.best != NULL ? s.best : "",
-                  s.best != NULL ? "'" : "", *parent != '\0' ? " " : "", parent);
+                  s.best != NULL ? " Did you mean '" : "", s.best != NULL ? s.best : "",
+                  s.best != NULL ? "'?" : "", *parent != '\0' ? " " : "", parent);
 }
 
 static gboolean

@@ -269,13 +269,15 @@ run_config_print (struct cs_cli *cli, GError **err)
   static const struct { const char *key, *env, *def; } keys[] = {
     { "hypervisor", "CAPSTAN_HYPERVISOR", "kvm" }, { "repo", "CAPSTAN_REPO", "" },
     { "repo_url", "CAPSTAN_REPO_URL", "" }, { "libvirt_uri", "CAPSTAN_LIBVIRT_URI", "" },
-    { "disable_kvm", "CAPSTAN_DISABLE_KVM", "false" } };
-  printf ("%-16s %s\n", "CAPSTAN_ROOT", cs_root ());
+    { "disable_kvm", "CAPSTAN_DISABLE_KVM", "false" },
+    { "qemu_aio_type", "CAPSTAN_QEMU_AIO_TYPE", "threads" } };
+  printf ("CAPSTAN_ROOT: %s (%s)\n", cs_root (),
+          g_getenv ("CAPSTAN_ROOT") != NULL ? "environment" : "default");
   for (guint i = 0; i < G_N_ELEMENTS (keys); i++) {
     const char *e = g_getenv (keys[i].env), *c = cs_config (keys[i].key);
     gboolean file_first = strcmp (keys[i].key, "repo_url") == 0; /* as in the original */
     const char *v = file_first && c != NULL ? c : e != NULL && *e != '\0' ? e : c != NULL ? c : keys[i].def;
-    printf ("%-16s %s (%s)\n", keys[i].key, v,
+    printf ("%s: %s%s(%s)\n", keys[i].key, v, *v != '\0' ? " " : "",
             v == keys[i].def ? "default" : v == c ? "config.yaml" : keys[i].env);
   }
   return TRUE;

@@ -106,7 +106,7 @@ main (int argc, char **argv)
   /* A full disk is found here at the latest. Who closed a pipe wanted no more of it. */
   errno = 0;
   gboolean before = ferror (stdout) != 0;
-  if ((fclose (stdout) != 0 || before) && errno != EPIPE && errno != EBADF) {
+  if ((fclose (stdout) != 0 || before) && errno != EPIPE) {
     fprintf (stderr, "capstan: write to standard output: %s\n",
              errno != 0 ? g_strerror (errno) : "failed");
     return st != 0 ? st : 1;
