@@ -144,20 +144,29 @@ find_disk (char *cmdline, char *part, size_t partlen)
   return 0;
 }
 
-/* What the network told us, where the application looks for it; never over a file of its own. */
+/* What the network told us, where the application looks for it: never over a file or link
+ * of the image's own, but over what we wrote at an earlier start. */
 static void
-copy_file (const char *from, const char *to)
+write_resolv_conf (void)
 {
-  char buf[4096];
-  int in = open (from, O_RDONLY | O_CLOEXEC);
-  int out = in >= 0 ? open (to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
-  for (ssize_t n; out >= 0 && (n = read (in, buf, sizeof buf)) > 0;)
-    if (write (out, buf, (size_t) n) != n)
-      break;
+  static const char mark[] = "# by init, from the network\n";
+  char buf[4096], old[sizeof mark - 1];
+  int in = open ("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
+  if (in < 0)
+    return;
+  mkdir ("/root/etc", 0755);
+  int out = open ("/root/etc/resolv.conf", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+  ssize_t have = out >= 0 ? read (out, old, sizeof old) : -1;
+  if (have == 0 || (have == sizeof old && memcmp (old, mark, sizeof old) == 0)) {
+    ssize_t n = read (in, buf, sizeof buf);
+    if (n < 0 || ftruncate (out, 0) != 0 ||
+        pwrite (out, mark, sizeof mark - 1, 0) != sizeof mark - 1 ||
+        pwrite (out, buf, (size_t) n, sizeof mark - 1) != n)
+      say ("init: warning: /etc/resolv.conf: %s", strerror (errno));
+  }
   if (out >= 0)
     close (out);
-  if (in >= 0)
-    close (in);
+  close (in);
 }
 
 static void
@@ -176,7 +185,7 @@ mount_root (const char *part)
     if (mount (from, to, NULL, MS_MOVE, NULL) != 0)
       say ("init: warning: /%s of the image: %s", moved[i], strerror (errno));
   }
-  copy_file ("/etc/resolv.conf", "/root/etc/resolv.conf");
+  write_resolv_conf ();
   if (chdir ("/root") != 0 || mount (".", "/", NULL, MS_MOVE, NULL) != 0 ||
       chroot (".") != 0 || chdir ("/") != 0)
     die (125, "changing to the application's file system");
