@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <termios.h>
@@ -42,7 +43,9 @@ make_raw (void)
 struct attach {
   struct cs_instance *i;
   struct cs_hv *hv;
-  int console, signals;
+  int console, signals, watch;
+  gboolean hold; /* input waits until the guest is ready */
+  double kill_at; /* when patience with a stop ends, or 0 */
   gboolean tty, out_tty, input, detached;
   guint stops, escapes;
   char held; /* a CR whose LF may follow */
@@ -78,10 +81,13 @@ stop (struct attach *a)
   g_autoptr (GError) e = NULL;
   if (a->stops++ == 0 && g_strcmp0 (a->i->guest, "linux") == 0) {
     cs_autofd int fd = cs_hv_console (a->hv, &a->i->ref, "control", &e);
-    if (fd >= 0 && cs_write_all (fd, "stop\n", 5, "the control channel", &e))
+    if (fd >= 0 && cs_write_all (fd, "stop\n", 5, "the control channel", &e)) {
+      a->kill_at = cs_now () + STOP_SECONDS;
       return;
+    }
   }
   g_clear_error (&e);
+  a->kill_at = 0;
   if (!cs_hv_stop (a->hv, &a->i->ref, CAPSTAN_F_FORCE, 0, &e))
     cs_warn ("%s", e->message);
 }
@@ -110,16 +116,22 @@ pump (struct attach *a, GError **err)
 {
   char buf[8192];
   for (;;) {
-    struct pollfd f[3] = { { a->console, POLLIN, 0 }, { a->signals, POLLIN, 0 },
-                           { a->input ? STDIN_FILENO : -1, POLLIN, 0 } };
+    struct pollfd f[4] = { { a->console, POLLIN, 0 }, { a->signals, POLLIN, 0 },
+                           { a->input && !a->hold ? STDIN_FILENO : -1, POLLIN, 0 },
+                           { a->hold ? a->watch : -1, POLLIN, 0 } };
     /* after one Ctrl-] the second has half a second to come */
-    int r = poll (f, 3, a->escapes == 1 ? 500 : -1);
+    int ms = a->kill_at > 0 ? MAX (0, (int) ((a->kill_at - cs_now ()) * 1000) + 1) : -1;
+    int r = poll (f, 4, a->escapes == 1 ? 500 : ms);
     if (r < 0 && errno != EINTR)
       return cs_fail_errno (err, "poll");
     if (r == 0 && a->escapes == 1)
       a->detached = TRUE;
     if (a->detached)
       return TRUE;
+    if (a->kill_at > 0 && cs_now () >= a->kill_at)
+      stop (a); /* it did not heed the first */
+    if (r > 0 && f[3].revents != 0 && read (a->watch, buf, sizeof buf) > 0)
+      a->hold = !cs_instance_ready (a->i);
     if (r > 0 && f[0].revents != 0) {
       ssize_t n = read (a->console, buf, sizeof buf);
       if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
@@ -159,6 +171,11 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
     return FALSE;
   struct attach a = { .i = i, .hv = hv, .tty = !no_tty && isatty (STDIN_FILENO),
                       .out_tty = isatty (STDOUT_FILENO), .input = TRUE };
+  /* Text from a pipe must not reach the boot loader, which would take it for keys. */
+  cs_autofd int watch = start && !a.tty && g_strcmp0 (i->guest, "linux") == 0
+                        ? inotify_init1 (IN_CLOEXEC | IN_NONBLOCK) : -1;
+  a.watch = watch;
+  a.hold = watch >= 0 && inotify_add_watch (watch, i->dir, IN_MODIFY | IN_CREATE) >= 0;
   cs_autofd int console = cs_hv_console (hv, &i->ref, "console", err);
   if (console < 0)
     return FALSE;
