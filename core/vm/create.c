@@ -99,10 +99,13 @@ write_cmdline (struct cs_instance *i, GError **err)
   gsize n = CS_ALIGN (strlen (i->cmdline) + 1, 512);
   g_autofree char *buf = g_malloc0 (n);
   memcpy (buf, i->cmdline, strlen (i->cmdline));
-  g_autofree char *cmd = g_strdup_printf ("write -q -s \"%s\" %d %" G_GSIZE_FORMAT, text, CS_CMDLINE_OFFSET, n);
-  const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, path, NULL };
+  /* a relative name: qemu-io parts its command at blanks and knows no quotes */
+  g_autofree char *cmd =
+      g_strdup_printf ("write -q -s cmdline %d %" G_GSIZE_FORMAT, CS_CMDLINE_OFFSET, n);
+  const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, i->disk, NULL };
   struct cs_spawn s = CS_SPAWN_INIT;
   s.argv = argv;
+  s.dir = i->dir;
   gboolean ok = cs_write_file (text, buf, n, 0600, err) && cs_spawn_check (&s, err);
   cs_spawn_clear (&s);
   return ok;
