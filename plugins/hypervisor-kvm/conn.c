@@ -106,7 +106,8 @@ connection_open (struct capstan_call *call, struct kvm *k)
     uri = getenv ("LIBVIRT_DEFAULT_URI");
   if (uri == NULL || *uri == '\0')
     uri = geteuid () == 0 ? "qemu:///system" : "qemu:///session";
-  if (strncmp (uri, "qemu:///", 8) != 0)
+  if (strcmp (uri, "qemu:///system") != 0 && strcmp (uri, "qemu:///session") != 0 &&
+      strncmp (uri, "qemu:///system?", 15) != 0 && strncmp (uri, "qemu:///session?", 16) != 0)
     return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0,
                           "connection %s: only this host is supported for now: qemu:///session or "
                           "qemu:///system", uri);

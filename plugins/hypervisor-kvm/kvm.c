@@ -1,12 +1,12 @@
 /* KVM and QEMU through libvirt. SPDX-License-Identifier: BSD-3-Clause */
 #include "kvm.h"
 #include <errno.h>
-#include <poll.h>
+#include <libxml/parser.h>
+#include <libxml/xpath.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 int
@@ -33,6 +33,7 @@ static int
 kvm_probe (struct capstan_call *call)
 {
   struct kvm k = { 0 };
+  virSetErrorFunc (NULL, silent);
   int rc = connection_open (call, &k);
   if (k.conn != NULL)
     virConnectClose (k.conn);
@@ -298,6 +299,17 @@ emit (virDomainPtr d, struct capstan_list *list)
   return capstan_host_->emit_vm (list, &i);
 }
 
+/* A failed look-up: libvirt not knowing it is an answer (nothing is emitted, 0), a lost
+ * connection is an error and must not be read as "deleted". */
+static int
+gone (struct capstan_call *call, const struct capstan_vm_ref *r)
+{
+  virErrorPtr e = virGetLastError ();
+  if (r->id == NULL || (e != NULL && e->code == VIR_ERR_NO_DOMAIN))
+    return 0;
+  return kvm_error (call, "find", r->id);
+}
+
 static int
 kvm_info (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
           const struct capstan_action *a, struct capstan_list *list)
@@ -305,7 +317,7 @@ kvm_info (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
   struct kvm *k = self;
   virDomainPtr d = r->id != NULL ? virDomainLookupByUUIDString (k->conn, r->id) : NULL;
   if (d == NULL)
-    return 0; /* nothing emitted: gone */
+    return gone (call, r);
   int rc = emit (d, list);
   virDomainFree (d);
   return rc;
@@ -318,7 +330,7 @@ kvm_wait (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
   struct kvm *k = self;
   virDomainPtr d = r->id != NULL ? virDomainLookupByUUIDString (k->conn, r->id) : NULL;
   if (d == NULL)
-    return 0;
+    return gone (call, r);
   int rc = wait_off (call, d, (int) until, timeout_of (a, 0));
   if (rc >= 0)
     rc = emit (d, list);
@@ -349,16 +361,24 @@ kvm_list (struct capstan_call *call, void *self, const struct capstan_vm_query *
 static int
 socket_path (virDomainPtr d, int index, char *path, size_t n)
 {
-  char key[48], *xml = virDomainGetXMLDesc (d, VIR_DOMAIN_XML_INACTIVE);
-  snprintf (key, sizeof key, "socket,id=capstan%d,server=on,wait=off,path=", index);
-  char *p = xml != NULL ? strstr (xml, key) : NULL;
+  char key[128], *xml = virDomainGetXMLDesc (d, VIR_DOMAIN_XML_INACTIVE);
+  xmlDocPtr doc = xml != NULL ? xmlReadMemory (xml, (int) strlen (xml), "domain", NULL,
+      XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING) : NULL;
+  xmlXPathContextPtr c = doc != NULL ? xmlXPathNewContext (doc) : NULL;
+  snprintf (key, sizeof key, "string(//*[local-name()='arg'][starts-with(@value,"
+            "'socket,id=capstan%d,')]/@value)", index);
+  xmlXPathObjectPtr v = c != NULL ? xmlXPathEvalExpression ((const xmlChar *) key, c) : NULL;
+  const char *p = v != NULL ? strstr ((const char *) v->stringval, ",path=") : NULL;
   size_t o = 0;
-  for (p = p != NULL ? p + strlen (key) : NULL; p != NULL && *p != '\0' && *p != '\'' && o + 1 < n; p++) {
+  for (p = p != NULL ? p + 6 : NULL; p != NULL && *p != '\0' && o + 1 < n; p++) {
     if (*p == ',' && *++p != ',')
       break;
     path[o++] = *p;
   }
   path[o] = '\0';
+  xmlXPathFreeObject (v);
+  xmlXPathFreeContext (c);
+  xmlFreeDoc (doc);
   free (xml);
   return o > 0;
 }
