@@ -246,6 +246,22 @@ read_power_button (void)
     begin_stop ();
 }
 
+/* The keyboard may be event0, and it has a power key too: the name decides. */
+static void
+open_power_button (void)
+{
+  for (int i = 0; i < 8 && power_button < 0; i++) {
+    char path[32], name[64] = "";
+    snprintf (path, sizeof path, "/dev/input/event%d", i);
+    int fd = open (path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && ioctl (fd, EVIOCGNAME (sizeof name - 1), name) >= 0 &&
+        strcmp (name, "Power Button") == 0)
+      power_button = fd;
+    else if (fd >= 0)
+      close (fd);
+  }
+}
+
 static int
 status_of (int st)
 {
@@ -459,7 +475,7 @@ main (void)
   sigprocmask (SIG_BLOCK, &set, NULL);
   signals = signalfd (-1, &set, SFD_CLOEXEC);
   modules_load ("/modules.list");
-  power_button = open ("/dev/input/event0", O_RDONLY | O_CLOEXEC);
+  open_power_button ();
   setenv ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
   setenv ("HOME", "/root", 1);
   setenv ("TERM", "linux", 0);
