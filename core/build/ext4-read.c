@@ -17,7 +17,8 @@ struct reader {
   guint64 offset, length;
   const char *name;
   GHashTable *seen; /* ino -> inode, of files with several names; of directories: itself */
-  guint names;
+  guint names, entries;
+  guint64 blocks;
   GError **err;
 };
 struct dir_walk { struct reader *r; const char *path; ext2_ino_t self; guint depth; gboolean ok; };
@@ -35,7 +36,8 @@ add_block (ext2_filsys fs, blk64_t *nr, e2_blkcnt_t logical, blk64_t ref, int re
   guint64 bs = fs->blocksize, at = *nr * bs;
   if (logical < 0)
     return 0;
-  if (at + bs > x->r->length) {
+  /* no block belongs to two files, so all files have at most all blocks */
+  if (*nr >= x->r->length / bs || ++x->r->blocks > x->r->length / bs) {
     x->ok = FALSE;
     return BLOCK_ABORT;
   }

@@ -7,27 +7,17 @@
 #include "config.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
-#include "core/build/fs.h"
-#include <ext2fs/ext2fs.h>
+#include "core/build/ext4.h"
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { BLOCK = 4096, DESC = 64, LOST_FOUND = 11, FIRST = 12, INODE = 256 };
+enum { BLOCK = CS_EXT4_BLOCK, DESC = 64, LOST_FOUND = CS_EXT4_LOST_FOUND,
+       FIRST = CS_EXT4_FIRST, INODE = 256, JOURNAL = 1024, MAX_DEPTH = 1000 };
 
-struct writer {
-  ext2_filsys fs;
-  int out;
-  guint64 offset;
-  const char *name;
-  struct cs_tree *tree;
-  guint64 meta_blocks, data_bytes;
-  EVP_MD_CTX *digest; /* of what the tree holds: UUID and hash seed */
-};
-
-static gboolean
-ext_fail (GError **err, errcode_t e, const char *what, const char *object)
+gboolean
+cs_ext4_fail (GError **err, errcode_t e, const char *what, const char *object)
 {
   int code = e == EXT2_ET_BLOCK_ALLOC_FAIL || e == EXT2_ET_INODE_ALLOC_FAIL ? CAPSTAN_E_QUOTA
                                                                             : CAPSTAN_E_IO;
@@ -40,35 +30,11 @@ blocks_of (guint64 bytes)
   return (bytes + BLOCK - 1) / BLOCK;
 }
 
-static gsize
-entry_len (const char *name)
-{
-  return CS_ALIGN (8 + strlen (name), 4);
-}
-
-/* Blocks of a directory: an entry does not cross a block, each ends in a checksum. */
-static guint64
-dir_blocks (const struct cs_inode *dir)
-{
-  guint64 n = 1;
-  gsize room = BLOCK - 12 - 24; /* tail; "." and ".." */
-  for (guint i = 0; dir->children != NULL && i < dir->children->len; i++) {
-    const struct cs_node *c = g_ptr_array_index (dir->children, i);
-    gsize len = entry_len (c->name);
-    if (len > room) {
-      n++;
-      room = BLOCK - 12;
-    }
-    room -= len;
-  }
-  return n;
-}
-
 struct totals { guint64 blocks; guint32 inodes; };
 
 /* Numbers the inodes, depth first, and sums what they need. */
 static gboolean
-number (struct writer *w, struct cs_inode *i, struct totals *t, guint depth, GError **err)
+number (struct cs_ext4 *w, struct cs_inode *i, struct totals *t, guint depth, GError **err)
 {
   char line[64];
   if (i->number != 0)
@@ -77,20 +43,24 @@ number (struct writer *w, struct cs_inode *i, struct totals *t, guint depth, GEr
   g_snprintf (line, sizeof line, "%o %u %u %" G_GUINT64_FORMAT "\n", i->type | i->perm, i->uid,
               i->gid, i->size);
   EVP_DigestUpdate (w->digest, line, strlen (line));
-  if (S_ISREG (i->type))
-    t->blocks += blocks_of (i->size);
+  if (S_ISREG (i->type)) /* and blocks of extents, should it be in pieces */
+    t->blocks += blocks_of (i->size) + i->size / (64 * 1024 * 1024);
   else if (S_ISLNK (i->type))
     t->blocks += i->size >= 60;
   else {
-    t->blocks += dir_blocks (i);
+    t->blocks += cs_ext4_dir_max (i);
     for (guint k = 0; i->children != NULL && k < i->children->len; k++) {
       struct cs_node *c = g_ptr_array_index (i->children, k);
-      if (strlen (c->name) > EXT2_NAME_LEN)
-        return cs_fail (err, CAPSTAN_E_LIMIT, "%s: a name of more than 255 bytes, which ext4 "
-                        "cannot hold", c->name);
+      if (strlen (c->name) > EXT2_NAME_LEN || depth > MAX_DEPTH) {
+        g_autofree char *q = cs_quote (c->name);
+        return cs_fail (err, CAPSTAN_E_LIMIT,
+                        depth > MAX_DEPTH
+                          ? "%s: it is more than 1000 directories deep"
+                          : "%s: a name of more than 255 bytes, which ext4 cannot hold; "
+                            "rename the file",
+                        q);
+      }
       EVP_DigestUpdate (w->digest, c->name, strlen (c->name) + 1);
-      if (depth > 1000)
-        return cs_fail (err, CAPSTAN_E_LIMIT, "%s: more than 1000 folders deep", c->name);
       if (!number (w, c->inode, t, depth + 1, err))
         return FALSE;
     }
@@ -107,23 +77,30 @@ reset_numbers (struct cs_inode *i)
 }
 
 static gboolean
-make_fs (struct writer *w, const struct totals *t, const struct cs_fs_opts *o, GError **err)
+make_fs (struct cs_ext4 *w, const struct totals *t, const struct cs_fs_opts *o, GError **err)
 {
   struct ext2_super_block p;
   memset (&p, 0, sizeof p);
-  guint64 used = t->blocks + blocks_of ((guint64) (t->inodes + 1024) * INODE) + 16;
   guint64 spare = o->min_free != 0 ? blocks_of (o->min_free)
-                                   : MAX (blocks_of (64 * 1024 * 1024), used / 10);
-  /* bitmaps and descriptors: three blocks of 32768, and the copies of the super block */
-  guint64 total = used + spare + (used + spare) / 8192 + 64;
+                                   : MAX (blocks_of (64 * 1024 * 1024), t->blocks / 10);
+  /* as mke2fs: an inode for 16 KiB of what is free */
+  guint64 inodes = t->inodes + (guint64) 1024;
+  guint64 used = t->blocks + JOURNAL + 8 + inodes / (BLOCK / INODE) + 64;
+  used += used / 1000; /* bitmaps, descriptors and copies of the super block */
+  guint64 total = used + spare + spare / 64 + spare / 1000;
   if (o->total_size != 0) {
-    if (o->total_size / BLOCK < used + used / 8192 + 64)
-      return cs_fail (err, CAPSTAN_E_LIMIT, "the size asked for is too small: the files need %"
-                      G_GUINT64_FORMAT " MiB", (total - spare) * BLOCK / (1024 * 1024) + 1);
     total = o->total_size / BLOCK;
+    if (total < used + 16)
+      return cs_fail (err, CAPSTAN_E_LIMIT, "%s: the size asked for is too small: the files "
+                      "need %" G_GUINT64_FORMAT " MiB", w->name, used * BLOCK / 1048576 + 1);
+    spare = total - used;
   }
+  inodes += spare / 4;
+  if (inodes > G_MAXUINT32 || total > G_MAXUINT32)
+    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: more files or data than ext4 is made for here "
+                    "(16 TiB)", w->name);
   ext2fs_blocks_count_set (&p, total);
-  p.s_inodes_count = (guint32) MAX (t->inodes + 1024, MIN (total / 4, 1u << 20));
+  p.s_inodes_count = (guint32) inodes;
   p.s_log_block_size = 2;
   p.s_rev_level = EXT2_DYNAMIC_REV;
   p.s_inode_size = INODE;
@@ -144,9 +121,9 @@ make_fs (struct writer *w, const struct totals *t, const struct cs_fs_opts *o, G
   g_autofree char *at = g_strdup_printf ("offset=%" G_GUINT64_FORMAT, w->offset);
   errcode_t e = ext2fs_initialize (path, EXT2_FLAG_64BITS, &p, unix_io_manager, &w->fs);
   if (e != 0)
-    return ext_fail (err, e, "start", w->name);
+    return cs_ext4_fail (err, e, "start", w->name);
   if ((e = io_channel_set_options (w->fs->io, at)) != 0)
-    return ext_fail (err, e, "place", w->name);
+    return cs_ext4_fail (err, e, "place", w->name);
   unsigned char md[EVP_MAX_MD_SIZE];
   EVP_DigestFinal_ex (w->digest, md, NULL);
   md[6] = (unsigned char) ((md[6] & 0x0f) | 0x40);
@@ -164,7 +141,7 @@ make_fs (struct writer *w, const struct totals *t, const struct cs_fs_opts *o, G
   s->s_lastcheck = s->s_mkfs_time = s->s_wtime = (guint32) w->fs->now;
   ext2fs_init_csum_seed (w->fs);
   if ((e = ext2fs_allocate_tables (w->fs)) != 0)
-    return ext_fail (err, e, "lay out", w->name);
+    return cs_ext4_fail (err, e, "lay out", w->name);
   /* the file is a hole, so the tables are zero: the kernel need not do it again */
   for (dgrp_t g = 0; g < w->fs->group_desc_count; g++)
     ext2fs_bg_flags_set (w->fs, g, EXT2_BG_INODE_ZEROED);
@@ -173,8 +150,8 @@ make_fs (struct writer *w, const struct totals *t, const struct cs_fs_opts *o, G
   return TRUE;
 }
 
-static void
-fill_inode (struct writer *w, struct ext2_inode *x, const struct cs_inode *i)
+void
+cs_ext4_fill (struct ext2_inode *x, const struct cs_inode *i)
 {
   memset (x, 0, sizeof *x);
   x->i_mode = (guint16) (i->type | (i->perm & 07777));
@@ -186,9 +163,8 @@ fill_inode (struct writer *w, struct ext2_inode *x, const struct cs_inode *i)
   x->i_links_count = 1;
 }
 
-/* Gives the inode n blocks and stores it. */
-static gboolean
-allocate (struct writer *w, ext2_ino_t ino, struct ext2_inode *x, guint64 n, guint64 size,
+gboolean
+cs_ext4_allocate (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 n, guint64 size,
           const char *what, GError **err)
 {
   errcode_t e = 0;
@@ -197,28 +173,28 @@ allocate (struct writer *w, ext2_ino_t ino, struct ext2_inode *x, guint64 n, gui
   if (ext2fs_inode_size_set (w->fs, x, (ext2_off64_t) size) != 0)
     return cs_fail (err, CAPSTAN_E_LIMIT, "%s is too large for ext4", what);
   if ((e = ext2fs_write_new_inode (w->fs, ino, x)) != 0)
-    return ext_fail (err, e, "write the inode of", what);
+    return cs_ext4_fail (err, e, "write the inode of", what);
   if (n > 0 && (e = ext2fs_fallocate (w->fs, EXT2_FALLOCATE_FORCE_INIT, ino, x, ~0ULL, 0, n)) != 0)
-    return ext_fail (err, e, "find room for", what);
+    return cs_ext4_fail (err, e, "find room for", what);
   /* fallocate updates blocks in x and in the table; the size stays ours */
   if (n > 0 && (e = ext2fs_write_inode (w->fs, ino, x)) != 0)
-    return ext_fail (err, e, "write the inode of", what);
+    return cs_ext4_fail (err, e, "write the inode of", what);
   return TRUE;
 }
 
-static gboolean
-block_at (struct writer *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical, blk64_t *ret,
+gboolean
+cs_ext4_block (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical, blk64_t *ret,
           GError **err)
 {
   errcode_t e = ext2fs_bmap2 (w->fs, ino, x, NULL, 0, logical, NULL, ret);
   if (e != 0 || *ret == 0)
-    return ext_fail (err, e != 0 ? e : EXT2_ET_BAD_BLOCK_NUM, "map a block of", w->name);
+    return cs_ext4_fail (err, e != 0 ? e : EXT2_ET_BAD_BLOCK_NUM, "map a block of", w->name);
   return TRUE;
 }
 
 /* How many blocks from logical on stand one behind the other. */
 static gboolean
-run_at (struct writer *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical, guint64 n,
+run_at (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical, guint64 n,
         blk64_t *ret_start, guint64 *ret_len, GError **err)
 {
   ext2_extent_handle_t h;
@@ -229,174 +205,109 @@ run_at (struct writer *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical,
   if (h != NULL)
     ext2fs_extent_free (h);
   if (e != 0)
-    return ext_fail (err, e, "map", w->name);
+    return cs_ext4_fail (err, e, "map", w->name);
   guint64 skip = logical - ex.e_lblk;
   *ret_start = ex.e_pblk + skip;
   *ret_len = MIN (n, ex.e_len - skip);
   return TRUE;
 }
 
+/* Bytes of the file to a place of the image; fd is the source if it is on the host. */
 static gboolean
-write_file (struct writer *w, struct cs_inode *i, GError **err)
+copy_piece (struct cs_ext4 *w, struct cs_inode *i, int fd, const char *what, guint64 from,
+            guint64 n, guint64 to, GError **err)
 {
-  struct ext2_inode x;
-  guint64 n = blocks_of (i->size), done = 0, len;
-  blk64_t start;
-  g_autofree char *what = cs_source_name (i);
-  fill_inode (w, &x, i);
-  x.i_links_count = (guint16) MIN (MAX (i->nlink, 1u), 65000u);
-  if (!allocate (w, i->number, &x, n, i->size, what, err))
-    return FALSE;
-  ext2fs_inode_alloc_stats2 (w->fs, i->number, +1, 0);
-  w->data_bytes += i->size;
-  if (n == 0)
-    return TRUE;
-  guint64 first = 0;
-  while (done < n) { /* are all blocks in one piece, over all extents? */
-    if (!run_at (w, i->number, &x, done, n - done, &start, &len, err))
-      return FALSE;
-    if (done == 0)
-      first = start;
-    else if (start != first + done)
-      break;
-    done += len;
-  }
-  if (done == n)
-    return cs_source_copy (i, w->out, w->offset + first * BLOCK, w->name, err);
-  /* in pieces: by way of a file that has no name */
-  g_autofree char *tmp = g_strdup_printf ("%s/capstan-XXXXXX", g_get_tmp_dir ());
-  cs_autofd int fd = g_mkstemp_full (tmp, O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0)
-    return cs_fail_errno (err, "create %s", tmp);
-  unlink (tmp);
-  if (ftruncate (fd, (off_t) i->size) != 0 || !cs_source_copy (i, fd, 0, tmp, err))
-    return FALSE;
-  for (done = 0; done < n; done += len) {
-    if (!run_at (w, i->number, &x, done, n - done, &start, &len, err) ||
-        !cs_copy_range (fd, done * BLOCK, w->out, w->offset + start * BLOCK,
-                        MIN (len * BLOCK, i->size - done * BLOCK), tmp, w->name, err))
+  if (i->source == CS_SRC_HOST)
+    return cs_copy_range (fd, from, w->out, to, n, what, w->name, err);
+  if (i->source == CS_SRC_MEMORY)
+    return cs_pwrite_all (w->out, i->bytes + from, n, to, w->name, err);
+  for (guint k = 0; k < i->n_extents; k++) {
+    const struct cs_extent *x = &i->extents[k];
+    guint64 a = MAX (from, x->logical), b = MIN (from + n, x->logical + x->length);
+    if (a < b && !cs_copy_range (i->fd, x->physical + a - x->logical, w->out, to + a - from,
+                                 b - a, what, w->name, err))
       return FALSE;
   }
   return TRUE;
 }
 
 static gboolean
-write_symlink (struct writer *w, struct cs_inode *i, GError **err)
+write_file (struct cs_ext4 *w, struct cs_inode *i, GError **err)
+{
+  struct ext2_inode x;
+  guint64 n = blocks_of (i->size), done, len;
+  blk64_t start;
+  g_autofree char *what = cs_source_name (i);
+  if (i->nlink > 65000)
+    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: %u hard links; ext4 has at most 65000", what,
+                    i->nlink);
+  cs_ext4_fill (&x, i);
+  x.i_links_count = (guint16) MAX (i->nlink, 1u);
+  if (!cs_ext4_allocate (w, i->number, &x, n, i->size, what, err))
+    return FALSE;
+  ext2fs_inode_alloc_stats2 (w->fs, i->number, +1, 0);
+  w->data_bytes += i->size;
+  if (n == 0 || i->source == CS_SRC_NONE)
+    return TRUE;
+  if (!run_at (w, i->number, &x, 0, n, &start, &len, err))
+    return FALSE;
+  if (len == n)
+    return cs_source_copy (i, w->out, w->offset + start * BLOCK, w->name, err);
+  cs_autofd int fd = i->source == CS_SRC_HOST ? cs_source_open (i, err) : -1;
+  if (i->source == CS_SRC_HOST && fd < 0)
+    return FALSE;
+  for (done = 0; done < n; done += len)
+    if (!run_at (w, i->number, &x, done, n - done, &start, &len, err) ||
+        !copy_piece (w, i, fd, what, done * BLOCK,
+                     MIN (len * BLOCK, i->size - done * BLOCK), w->offset + start * BLOCK, err))
+      return FALSE;
+  if (i->source != CS_SRC_HOST)
+    return TRUE;
+  cs_autofd int same = cs_source_open (i, err); /* it did not change meanwhile */
+  return same >= 0;
+}
+
+static gboolean
+write_symlink (struct cs_ext4 *w, struct cs_inode *i, GError **err)
 {
   struct ext2_inode x;
   blk64_t b;
-  fill_inode (w, &x, i);
+  cs_ext4_fill (&x, i);
   gboolean fast = i->size < 60;
   if (i->size >= BLOCK)
     return cs_fail (err, CAPSTAN_E_LIMIT, "a symlink of more than 4095 bytes: %s", i->bytes);
   x.i_links_count = (guint16) MAX (i->nlink, 1u);
   if (fast)
     memcpy (x.i_block, i->bytes, i->size);
-  if (!allocate (w, i->number, &x, fast ? 0 : 1, i->size, i->bytes, err))
+  if (!cs_ext4_allocate (w, i->number, &x, fast ? 0 : 1, i->size, i->bytes, err))
     return FALSE;
   ext2fs_inode_alloc_stats2 (w->fs, i->number, +1, 0);
   if (fast)
     return TRUE;
-  w->meta_blocks++;
-  return block_at (w, i->number, &x, 0, &b, err) &&
+  return cs_ext4_block (w, i->number, &x, 0, &b, err) &&
          cs_pwrite_all (w->out, i->bytes, i->size, w->offset + b * BLOCK, w->name, err);
 }
 
-struct dir_out { char buf[BLOCK]; gsize at; struct ext2_dir_entry_2 *last; guint64 block; };
-
-static int
-file_type (const struct cs_inode *i)
-{
-  return S_ISDIR (i->type) ? EXT2_FT_DIR : S_ISLNK (i->type) ? EXT2_FT_SYMLINK : EXT2_FT_REG_FILE;
-}
-
-static void
-add_entry (struct dir_out *d, guint32 ino, const char *name, int type)
-{
-  struct ext2_dir_entry_2 *e = (void *) (d->buf + d->at);
-  gsize n = strlen (name);
-  e->inode = ino;
-  e->rec_len = (guint16) CS_ALIGN (8 + n, 4);
-  e->name_len = (guint8) n;
-  e->file_type = (guint8) type;
-  memcpy (e->name, name, n);
-  d->at += e->rec_len;
-  d->last = e;
-}
-
 static gboolean
-flush_dir (struct writer *w, ext2_ino_t ino, struct ext2_inode *x, struct dir_out *d,
-           GError **err)
+write_inode (struct cs_ext4 *w, struct cs_inode *i, guint32 parent, guint32 lost_found,
+             GError **err)
 {
-  blk64_t b;
-  if (d->last == NULL) { /* an empty block: one unused entry */
-    d->last = (void *) d->buf;
-    d->at = 0;
-    d->last->rec_len = BLOCK - 12;
-  } else
-    d->last->rec_len = (guint16) (d->last->rec_len + BLOCK - 12 - d->at);
-  ext2fs_initialize_dirent_tail (w->fs, EXT2_DIRENT_TAIL (d->buf, BLOCK));
-  if (!block_at (w, ino, x, d->block, &b, err))
-    return FALSE;
-  errcode_t e = ext2fs_write_dir_block4 (w->fs, b, d->buf, 0, ino);
-  if (e != 0)
-    return ext_fail (err, e, "write a folder to", w->name);
-  memset (d, 0, G_STRUCT_OFFSET (struct dir_out, block));
-  d->block++;
-  w->meta_blocks++;
-  return TRUE;
-}
-
-static gboolean write_inode (struct writer *w, struct cs_inode *i, guint32 parent, GError **err);
-
-static gboolean
-write_dir (struct writer *w, struct cs_inode *i, guint32 parent, guint32 lost_found, GError **err)
-{
-  struct ext2_inode x;
-  struct dir_out d;
-  guint64 blocks = dir_blocks (i) + (lost_found != 0);
-  guint sub = lost_found != 0;
-  memset (&d, 0, sizeof d);
-  fill_inode (w, &x, i);
-  for (guint k = 0; i->children != NULL && k < i->children->len; k++)
-    sub += S_ISDIR (((struct cs_node *) g_ptr_array_index (i->children, k))->inode->type);
-  x.i_links_count = (guint16) (sub + 2 >= 65000 ? 1 : sub + 2);
-  if (!allocate (w, i->number, &x, blocks, blocks * BLOCK, "a folder", err))
-    return FALSE;
-  if (i->number >= FIRST)
-    ext2fs_inode_alloc_stats2 (w->fs, i->number, +1, 1);
-  add_entry (&d, i->number, ".", EXT2_FT_DIR);
-  add_entry (&d, parent, "..", EXT2_FT_DIR);
-  if (lost_found != 0)
-    add_entry (&d, lost_found, "lost+found", EXT2_FT_DIR);
-  for (guint k = 0; i->children != NULL && k < i->children->len; k++) {
-    struct cs_node *c = g_ptr_array_index (i->children, k);
-    if (entry_len (c->name) > BLOCK - 12 - d.at && !flush_dir (w, i->number, &x, &d, err))
-      return FALSE;
-    add_entry (&d, c->inode->number, c->name, file_type (c->inode));
+  if (!S_ISDIR (i->type)) {
+    if (ext2fs_test_inode_bitmap2 (w->fs->inode_map, i->number))
+      return TRUE; /* another name of it */
+    return S_ISLNK (i->type) ? write_symlink (w, i, err) : write_file (w, i, err);
   }
-  while (d.block < blocks)
-    if (!flush_dir (w, i->number, &x, &d, err))
-      return FALSE;
+  if (!cs_ext4_write_dir (w, i, parent, lost_found, err))
+    return FALSE;
   for (guint k = 0; i->children != NULL && k < i->children->len; k++)
     if (!write_inode (w, ((struct cs_node *) g_ptr_array_index (i->children, k))->inode,
-                      i->number, err))
+                      i->number, 0, err))
       return FALSE;
   return TRUE;
 }
 
 static gboolean
-write_inode (struct writer *w, struct cs_inode *i, guint32 parent, GError **err)
-{
-  if (S_ISDIR (i->type))
-    return write_dir (w, i, parent, 0, err);
-  if (ext2fs_test_inode_bitmap2 (w->fs->inode_map, i->number))
-    return TRUE; /* another name of it */
-  return S_ISLNK (i->type) ? write_symlink (w, i, err) : write_file (w, i, err);
-}
-
-static gboolean
-write_all (struct writer *w, GError **err)
+write_all (struct cs_ext4 *w, GError **err)
 {
   struct cs_inode lost = { .type = S_IFDIR, .perm = 0700, .number = LOST_FOUND,
                            .mtime = w->tree->mtime };
@@ -404,18 +315,23 @@ write_all (struct writer *w, GError **err)
   gboolean own = cs_tree_child (w->tree->root, "lost+found") == NULL;
   if (!own)
     ext2fs_inode_alloc_stats2 (w->fs, LOST_FOUND, -1, 1);
-  if (!write_dir (w, w->tree->root, EXT2_ROOT_INO, own ? LOST_FOUND : 0, err) ||
-      (own && !write_dir (w, &lost, EXT2_ROOT_INO, 0, err)))
+  if (!write_inode (w, w->tree->root, EXT2_ROOT_INO, own ? LOST_FOUND : 0, err) ||
+      (own && !cs_ext4_write_dir (w, &lost, EXT2_ROOT_INO, 0, err)))
     return FALSE;
-  errcode_t e = ext2fs_update_bb_inode (w->fs, NULL);
-  return e == 0 || ext_fail (err, e, "finish", w->name);
+  /* its blocks stay holes: only the first is written */
+  errcode_t e = ext2fs_add_journal_inode (w->fs, JOURNAL, EXT2_MKJOURNAL_LAZYINIT);
+  if (e != 0)
+    return cs_ext4_fail (err, e, "make the journal of", w->name);
+  if ((e = ext2fs_update_bb_inode (w->fs, NULL)) != 0)
+    return cs_ext4_fail (err, e, "finish", w->name);
+  return TRUE;
 }
 
 gboolean
 cs_ext4_write (struct cs_tree *t, int out, guint64 offset, const char *name,
                const struct cs_fs_opts *o, struct cs_fs_result *ret, GError **err)
 {
-  struct writer w = { .out = out, .offset = offset, .name = name, .tree = t };
+  struct cs_ext4 w = { .out = out, .offset = offset, .name = name, .tree = t };
   struct totals sum = { 0 };
   struct stat before, after;
   initialize_ext2_error_table ();
@@ -427,9 +343,13 @@ cs_ext4_write (struct cs_tree *t, int out, guint64 offset, const char *name,
   EVP_MD_CTX_free (w.digest);
   guint64 size = ok ? ext2fs_blocks_count (w.fs->super) * BLOCK : 0;
   if (ok) {
-    errcode_t e = ext2fs_close_free (&w.fs);
-    ok = e == 0 || ext_fail (err, e, "write", name);
-  } else if (w.fs != NULL)
+    /* whoever made the file brings it to the disk */
+    errcode_t e = ext2fs_close2 (w.fs, EXT2_FLAG_FLUSH_NO_SYNC);
+    ok = e == 0 || cs_ext4_fail (err, e, "write", name);
+    if (ok)
+      w.fs = NULL;
+  }
+  if (w.fs != NULL)
     ext2fs_free (w.fs);
   if (!ok)
     return FALSE;
@@ -440,6 +360,6 @@ cs_ext4_write (struct cs_tree *t, int out, guint64 offset, const char *name,
   ret->size = size;
   ret->data_bytes = w.data_bytes;
   guint64 written = (guint64) (after.st_blocks - before.st_blocks) * 512;
-  ret->meta_bytes = written > w.data_bytes ? written - w.data_bytes : w.meta_blocks * BLOCK;
+  ret->meta_bytes = written > w.data_bytes ? written - w.data_bytes : 0;
   return TRUE;
 }
