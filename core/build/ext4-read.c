@@ -161,6 +161,11 @@ cs_ext4_read (struct cs_tree *t, int fd, guint64 offset, guint64 length, const c
   errcode_t e = ext2fs_open2 (path, at, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &r.fs);
   if (e != 0)
     return cs_fail (err, CAPSTAN_E_INVAL, "the ext4 of %s cannot be read: %s", name, error_message (e));
+  if (ext2fs_has_feature_journal_needs_recovery (r.fs->super)) {
+    ext2fs_free (r.fs);
+    return cs_fail (err, CAPSTAN_E_INVAL, "the ext4 of %s was not unmounted: its journal has "
+                    "changes; run e2fsck on it first", name);
+  }
   gboolean ok = ext2fs_blocks_count (r.fs->super) * r.fs->blocksize <= length;
   if (!ok)
     bad (&r, "it is larger than its", "partition");

@@ -143,8 +143,10 @@ make_fs (struct cs_ext4 *w, const struct totals *t, const struct cs_fs_opts *o, 
   if ((e = ext2fs_allocate_tables (w->fs)) != 0)
     return cs_ext4_fail (err, e, "lay out", w->name);
   /* the file is a hole, so the tables are zero: the kernel need not do it again */
-  for (dgrp_t g = 0; g < w->fs->group_desc_count; g++)
+  for (dgrp_t g = 0; g < w->fs->group_desc_count; g++) {
     ext2fs_bg_flags_set (w->fs, g, EXT2_BG_INODE_ZEROED);
+    ext2fs_group_desc_csum_set (w->fs, g); /* else only groups in use get it again */
+  }
   for (ext2_ino_t n = 1; n < FIRST; n++)
     ext2fs_inode_alloc_stats2 (w->fs, n, +1, n == EXT2_ROOT_INO || n == LOST_FOUND);
   return TRUE;
