@@ -75,7 +75,9 @@ run_attached (struct cs_cli *cli, struct cs_instance *i, struct cs_hv *hv, GErro
     return !i->remove || start_monitor (i, err);
   if (!cs_instance_exit_status (i, &cli->exit_status)) {
     cli->exit_status = 0;
-    if (g_strcmp0 (i->guest, "linux") == 0 && g_strcmp0 (i->hypervisor, "null") != 0) {
+    struct capstan_caps caps = { 0 };
+    if (g_strcmp0 (i->guest, "linux") == 0 && cs_hv_caps (hv, &caps, NULL) &&
+        (caps.bits & CAPSTAN_HV_EXECUTES)) {
       cli->exit_status = 125;
       cs_warn ("the machine ended without saying how the application did");
     }

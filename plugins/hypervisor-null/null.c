@@ -1,0 +1,332 @@
+/* A hypervisor that runs nothing: the example to copy, and what tests start with.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A machine is a folder under host->dir ("state"). Starting it reads the command line from
+ * byte 512 of the boot disk (raw) and writes it to the console log, as a guest would that
+ * does nothing else; then it has ended. With the machine option hold=true it stays running
+ * until it is stopped. */
+#include "capstan/plugin.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CMDLINE_AT = 512, CMDLINE_MAX = 32256 };
+
+/* Path of a machine's file, in the call's memory; NULL with the error set. */
+static const char *
+file_of (struct capstan_call *call, const char *id, const char *file)
+{
+  const char *dir = capstan_host_->dir (call, "state");
+  char path[4096];
+  if (dir == NULL)
+    return NULL;
+  if (id == NULL || *id == '\0' || *id == '.' || strchr (id, '/') != NULL) {
+    capstan_error (call, CAPSTAN_E_INVAL, 0, "'%s' is no machine's id", id != NULL ? id : "");
+    return NULL;
+  }
+  snprintf (path, sizeof path, "%s/%s%s%s", dir, id, *file != '\0' ? "/" : "", file);
+  return capstan_host_->keep (call, path, SIZE_MAX);
+}
+
+static int
+put (struct capstan_call *call, const char *id, const char *file, const char *text)
+{
+  const char *path = file_of (call, id, file);
+  if (path == NULL)
+    return -CAPSTAN_E_INVAL;
+  int fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  ssize_t n = fd >= 0 ? write (fd, text, strlen (text)) : -1;
+  int e = errno;
+  if (fd >= 0)
+    close (fd);
+  if (n != (ssize_t) strlen (text))
+    return capstan_error (call, CAPSTAN_E_IO, e, "write %s", path);
+  return 0;
+}
+
+/* The text of a file, "" where there is none. */
+static const char *
+get (struct capstan_call *call, const char *id, const char *file)
+{
+  char buf[4096];
+  const char *path = file_of (call, id, file);
+  int fd = path != NULL ? open (path, O_RDONLY | O_CLOEXEC) : -1;
+  ssize_t n = fd >= 0 ? read (fd, buf, sizeof buf - 1) : 0;
+  if (fd >= 0)
+    close (fd);
+  return capstan_host_->keep (call, buf, n > 0 ? (size_t) n : 0);
+}
+
+static int
+exists (struct capstan_call *call, const char *id)
+{
+  const char *path = file_of (call, id, "");
+  return path != NULL && access (path, F_OK) == 0;
+}
+
+static int
+need (struct capstan_call *call, const char *id)
+{
+  if (exists (call, id))
+    return 0;
+  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "there is no machine '%s'", id != NULL ? id : "");
+}
+
+static int
+null_probe (struct capstan_call *call)
+{
+  return 0;
+}
+
+static int
+null_open (struct capstan_call *call, void **ret)
+{
+  static int self; /* it has no state of its own */
+  *ret = &self;
+  return 0;
+}
+
+static void
+null_close (struct capstan_call *call, void *self)
+{
+}
+
+static int
+null_caps (struct capstan_call *call, void *self, struct capstan_caps *c)
+{
+  c->bits = CAPSTAN_HV_LOCAL | CAPSTAN_HV_DISK_BOOT | CAPSTAN_HV_DETACHED | CAPSTAN_HV_PAUSE;
+  c->formats = "raw";
+  c->archs = "x86_64";
+  c->nics = "nat,none";
+  return 0;
+}
+
+static const struct capstan_disk *
+boot_disk (const struct capstan_vm_spec *s)
+{
+  for (const struct capstan_disk *const *d = s->disks; d != NULL && *d != NULL; d++)
+    if ((*d)->flags & CAPSTAN_F_BOOT)
+      return *d;
+  return NULL;
+}
+
+static int
+null_check (struct capstan_call *call, void *self, const struct capstan_vm_spec *s)
+{
+  const struct capstan_disk *d = boot_disk (s);
+  for (size_t i = 0; i < s->n_params; i++)
+    if (strcmp (s->params[i].key, "hold") != 0)
+      return capstan_error (call, CAPSTAN_E_INVAL, 0, "machine option '%s' is not known; there is "
+                            "hold", s->params[i].key);
+  if (d == NULL || d->path == NULL)
+    return capstan_error (call, CAPSTAN_E_INVAL, 0, "a machine needs a disk to boot from");
+  if (d->format == NULL || strcmp (d->format, "raw") != 0)
+    return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "disk %s: only raw disks", d->path);
+  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
+    if (strcmp ((*n)->mode, "nat") != 0)
+      return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "network mode %s is not there", (*n)->mode);
+  return 0;
+}
+
+static int
+null_create (struct capstan_call *call, void *self, const struct capstan_vm_spec *s,
+             struct capstan_vm_ref *ret)
+{
+  int rc = null_check (call, self, s), hold = 0;
+  const char *dir = rc == 0 ? file_of (call, s->name, "") : NULL, *log = "";
+  if (rc != 0 || dir == NULL)
+    return rc != 0 ? rc : -CAPSTAN_E_INVAL;
+  if (mkdir (dir, 0700) != 0)
+    return capstan_error (call, errno == EEXIST ? CAPSTAN_E_EXISTS : CAPSTAN_E_IO, errno, "make %s", dir);
+  if (s->serials != NULL && s->serials[0] != NULL && s->serials[0]->log != NULL)
+    log = s->serials[0]->log;
+  for (size_t i = 0; i < s->n_params; i++)
+    hold = strcmp (s->params[i].value, "true") == 0;
+  if ((rc = put (call, s->name, "disk", boot_disk (s)->path)) != 0 ||
+      (rc = put (call, s->name, "log", log)) != 0 ||
+      (rc = put (call, s->name, "hold", hold ? "true" : "")) != 0 ||
+      (rc = put (call, s->name, "state", "stopped")) != 0)
+    return rc;
+  ret->id = capstan_host_->keep (call, s->name, SIZE_MAX);
+  return 0;
+}
+
+/* What a guest would do: read its command line and say it. */
+static int
+run (struct capstan_call *call, const char *id)
+{
+  const char *disk = get (call, id, "disk"), *log = get (call, id, "log");
+  char *line = calloc (1, CMDLINE_MAX + 2);
+  int fd = open (disk, O_RDONLY | O_CLOEXEC), rc = 0;
+  if (line == NULL || fd < 0 || pread (fd, line, CMDLINE_MAX, CMDLINE_AT) < 0)
+    rc = capstan_error (call, CAPSTAN_E_IO, errno, "read %s", disk);
+  if (fd >= 0)
+    close (fd);
+  int out = rc == 0 && *log != '\0' ? open (log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+  if (out >= 0) {
+    size_t n = strlen (line);
+    line[n++] = '\n';
+    if (write (out, line, n) != (ssize_t) n)
+      rc = capstan_error (call, CAPSTAN_E_IO, errno, "write %s", log);
+    close (out);
+  }
+  free (line);
+  if (rc == 0)
+    rc = put (call, id, "state", *get (call, id, "hold") != '\0' ? "running" : "stopped");
+  return rc;
+}
+
+static int
+null_start (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+            const struct capstan_action *a)
+{
+  int rc = need (call, r->id);
+  if (rc != 0)
+    return rc;
+  return a->flags & CAPSTAN_F_PAUSED ? put (call, r->id, "state", "paused") : run (call, r->id);
+}
+
+static int
+null_resume (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+             const struct capstan_action *a)
+{
+  int rc = need (call, r->id);
+  if (rc != 0)
+    return rc;
+  if (strcmp (get (call, r->id, "state"), "paused") != 0)
+    return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is not paused", r->id);
+  return run (call, r->id);
+}
+
+static int
+null_pause (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+            const struct capstan_action *a)
+{
+  int rc = need (call, r->id);
+  return rc != 0 ? rc : put (call, r->id, "state", "paused");
+}
+
+static int
+null_stop (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+           const struct capstan_action *a)
+{
+  int rc = need (call, r->id);
+  return rc != 0 ? rc : put (call, r->id, "state", "stopped");
+}
+
+static int
+null_destroy (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+              const struct capstan_action *a)
+{
+  static const char *const files[] = { "disk", "log", "hold", "state", "" };
+  if (r->id == NULL || !exists (call, r->id))
+    return 0;
+  if (strcmp (get (call, r->id, "state"), "stopped") != 0 && !(a->flags & CAPSTAN_F_FORCE))
+    return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is running", r->id);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    const char *path = file_of (call, r->id, files[i]);
+    if (remove (path) != 0 && errno != ENOENT)
+      return capstan_error (call, CAPSTAN_E_IO, errno, "remove %s", path);
+  }
+  return 0;
+}
+
+static int
+emit (struct capstan_call *call, const char *id, struct capstan_list *list)
+{
+  const char *st = get (call, id, "state");
+  struct capstan_vm_info i = { .struct_size = sizeof i, .id = id, .name = id, .detail = st,
+    .started = INT64_MIN, .stopped = INT64_MIN };
+  i.state = strcmp (st, "running") == 0  ? CAPSTAN_VM_RUNNING
+            : strcmp (st, "paused") == 0 ? CAPSTAN_VM_PAUSED
+                                         : CAPSTAN_VM_STOPPED;
+  if (i.state == CAPSTAN_VM_STOPPED)
+    i.reason = CAPSTAN_REASON_SHUTDOWN;
+  return capstan_host_->emit_vm (list, &i);
+}
+
+static int
+null_info (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+           const struct capstan_action *a, struct capstan_list *list)
+{
+  return exists (call, r->id) ? emit (call, r->id, list) : 0;
+}
+
+static int
+null_wait (struct capstan_call *call, void *self, const struct capstan_vm_ref *r, uint32_t until,
+           const struct capstan_action *a, struct capstan_list *list)
+{
+  unsigned long limit = 0;
+  for (size_t i = 0; i < a->n_params; i++)
+    if (strcmp (a->params[i].key, "timeout_ms") == 0)
+      limit = strtoul (a->params[i].value, NULL, 10);
+  for (unsigned long waited = 0; exists (call, r->id); waited += 20) {
+    if (strcmp (get (call, r->id, "state"), "stopped") == 0)
+      return emit (call, r->id, list);
+    if (limit != 0 && waited >= limit)
+      return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still running", r->id);
+    int rc = capstan_host_->sleep_ms (call, 20);
+    if (rc != 0)
+      return rc;
+  }
+  return 0;
+}
+
+/* Everything that the machine is going to say is known: the console is a socket that holds
+ * it, closed at the other end. */
+static int
+null_console (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+              const struct capstan_console_req *q, struct capstan_console_rsp *ret)
+{
+  int s[2], rc = need (call, r->id);
+  char line[CMDLINE_MAX + 2] = "";
+  if (rc != 0)
+    return rc;
+  const char *disk = get (call, r->id, "disk");
+  int fd = open (disk, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || pread (fd, line, CMDLINE_MAX, CMDLINE_AT) < 0)
+    rc = capstan_error (call, CAPSTAN_E_IO, errno, "read %s", disk);
+  if (fd >= 0)
+    close (fd);
+  if (rc != 0)
+    return rc;
+  strcat (line, "\n");
+  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
+    return capstan_error (call, CAPSTAN_E_IO, errno, "socketpair");
+  if (q->role == NULL || strcmp (q->role, "console") == 0)
+    rc = write (s[1], line, strlen (line)) < 0 ? capstan_error (call, CAPSTAN_E_IO, errno, "write") : 0;
+  close (s[1]);
+  if (rc != 0) {
+    close (s[0]);
+    return rc;
+  }
+  ret->kind = CAPSTAN_CONSOLE_FD;
+  ret->fd = s[0];
+  return 0;
+}
+
+static const struct capstan_hypervisor_ops ops = {
+  .struct_size = sizeof ops, .probe = null_probe, .open = null_open, .close = null_close,
+  .caps = null_caps, .check = null_check, .create = null_create, .start = null_start,
+  .stop = null_stop, .destroy = null_destroy, .pause = null_pause, .resume = null_resume,
+  .wait = null_wait, .info = null_info, .console = null_console
+};
+static const struct capstan_option vm_options[] = {
+  { .key = "hold", .help = "stay running until stopped", .def = "false", .type = CAPSTAN_OPT_BOOL } };
+static const struct capstan_provider null_provider = {
+  .struct_size = sizeof null_provider, .kind = CAPSTAN_KIND_HYPERVISOR, .name = "null",
+  .summary = "runs nothing: for tests, and the example to copy",
+  .caps = CAPSTAN_HV_LOCAL | CAPSTAN_HV_DISK_BOOT | CAPSTAN_HV_DETACHED | CAPSTAN_HV_PAUSE,
+  .threads = CAPSTAN_THREADS_ONE, .option_size = sizeof *vm_options, .vm_options = vm_options,
+  .n_vm_options = 1, .ops = &ops
+};
+static const struct capstan_provider *const providers[] = { &null_provider, NULL };
+static const struct capstan_plugin plugin = {
+  .struct_size = sizeof plugin, .abi_major = CAPSTAN_ABI_MAJOR, .abi_minor = CAPSTAN_ABI_MINOR,
+  .name = "hypervisor-null", .version = "0.1.0", .license = "BSD-3-Clause", .providers = providers
+};
+CAPSTAN_PLUGIN (plugin);

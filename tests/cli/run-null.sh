@@ -1,0 +1,60 @@
+#!/bin/sh
+# The life of an instance on the hypervisor that runs nothing: it prints the command line.
+. "$top_srcdir/tests/functions.sh"
+capstan plugin info null >/dev/null 2>&1 || skip "hypervisor-null is not built"
+CAPSTAN_HYPERVISOR=null; export CAPSTAN_HYPERVISOR
+# an OSv loader as far as composing looks at it
+dd if=/dev/zero of=loader.img bs=64k count=3 status=none
+printf '\125\252' | dd of=loader.img bs=1 seek=510 conv=notrunc status=none
+status 0 capstan import loader loader.img
+mkdir app; echo data >app/data
+cat >app/Capstanfile <<'END'
+base: loader
+cmdline: --env=A=b /app one
+files:
+  /app: data
+END
+status 0 capstan build -C app app
+
+# it boots what was built in, and -e and --env change the instance only
+status 0 capstan run --rm app
+out_has "--env=A=b /app one"
+status 0 capstan run --rm -e '/other two' app
+out_has "--env=A=b /other two"
+status 0 capstan run --rm --env 'C=d e' app
+out_has '--env=C=d\ e'
+status 0 capstan run --rm app
+out_lacks other
+
+# names, logs, rmi in between
+status 0 capstan run --name one app
+status 0 capstan logs one
+out_has "/app one"
+status 0 capstan instances
+out_has stopped
+status 0 capstan instances --json
+python3 -c 'import json; i = json.load (open ("out")); assert [x["name"] for x in i] == ["one"], i' || fail "JSON"
+status 125 capstan run --name one app
+err_has "capstan delete one"
+status 4 capstan rmi app
+status 0 capstan delete one
+status 3 capstan delete one
+status 3 capstan logs one
+
+# in the background
+status 0 capstan run -d --rm app
+name=$(cat "$work/out")
+gone () { ! capstan instances | grep -q "^$name "; }
+wait_for 10 gone
+
+# what is wrong is said before anything is made
+status 125 capstan run -f 8080 app
+err_has 8080
+status 125 capstan run -n bridge app
+err_has bridge
+status 125 capstan run nothing
+err_has "no image 'nothing'"
+status 125 capstan run -p nowhere app
+err_has "no hypervisor plugin 'nowhere'"
+status 0 capstan rmi app
+[ -z "$(ls "$CAPSTAN_ROOT/instances/qemu" 2>/dev/null)" ] || fail "an instance is left"
