@@ -9,9 +9,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-enum { DEFAULT_MAX = 1024 * 1024, PIPES = 4 };
+enum { DEFAULT_MAX = 1024 * 1024, PIPES = 4, TERM_MS = 3000 };
 enum { IN, OUT, ERR, EXEC }; /* EXEC carries errno if the program cannot be run */
 
 struct pipes { int r[PIPES], w[PIPES]; };
@@ -24,6 +26,18 @@ close_all (struct pipes *p)
     cs_close_fd (&p->w[i]);
     p->r[i] = p->w[i] = -1;
   }
+}
+
+/* Libraries do not all open with O_CLOEXEC. */
+static void
+close_from (int first)
+{
+#ifdef SYS_close_range
+  if (syscall (SYS_close_range, first, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) == 0)
+    return;
+#endif
+  for (int fd = first; fd < 1024; fd++) /* a kernel before 5.11 */
+    fcntl (fd, F_SETFD, FD_CLOEXEC);
 }
 
 /* In the child; only calls that are safe after fork. */
@@ -44,6 +58,7 @@ child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const
     dup2 (fds[i], i);
   for (int i = 0; i < n_moved; i++)
     dup2 (moved[i], 3 + i);
+  close_from (base);
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
   signal (SIGPIPE, SIG_DFL);
@@ -139,10 +154,45 @@ make_env (const struct cs_spawn *s)
   return env;
 }
 
+/* Waits for its end; FALSE when cancelled (watch_cancel) or after ms (-1: for ever). */
+static gboolean
+ended (int pidfd, gboolean watch_cancel, int ms)
+{
+  struct pollfd f[2] = { { pidfd, POLLIN, 0 },
+                         { watch_cancel ? cs_cancel_fd () : -1, POLLIN, 0 } };
+  double end = cs_now () + ms / 1000.0;
+  if (pidfd < 0) /* no pidfd here: waitpid alone has to do */
+    return TRUE;
+  for (;;) {
+    int left = ms < 0 ? -1 : MAX (0, (int) ((end - cs_now ()) * 1000));
+    int n = poll (f, 2, left);
+    if (f[0].revents != 0)
+      return TRUE;
+    if (watch_cancel && cs_cancelled ())
+      return FALSE;
+    if (n == 0 || (n < 0 && errno != EINTR))
+      return n < 0;
+    f[0].revents = f[1].revents = 0;
+  }
+}
+
+/* The exit status. A cancelled child is asked first, and killed if it does not heed. */
 static int
-reap (pid_t pid)
+reap (pid_t pid, gboolean *cancelled)
 {
   int st = 0;
+#ifdef SYS_pidfd_open
+  cs_autofd int pidfd = (int) syscall (SYS_pidfd_open, pid, 0);
+#else
+  cs_autofd int pidfd = -1;
+#endif
+  if (!*cancelled)
+    *cancelled = !ended (pidfd, TRUE, -1);
+  if (*cancelled) {
+    kill (pid, pidfd < 0 ? SIGKILL : SIGTERM);
+    if (!ended (pidfd, FALSE, TERM_MS))
+      kill (pid, SIGKILL);
+  }
   while (waitpid (pid, &st, 0) < 0 && errno == EINTR)
     ;
   return WIFSIGNALED (st) ? 128 + WTERMSIG (st) : WEXITSTATUS (st);
@@ -183,12 +233,12 @@ cs_spawn_run (struct cs_spawn *s, GError **err)
     ;
   cs_close_fd (&p.r[EXEC]);
   p.r[EXEC] = -1;
+  if (p.w[IN] >= 0) /* a child that writes before it reads must not stop us */
+    fcntl (p.w[IN], F_SETFL, O_NONBLOCK);
   GString *out = g_string_new (NULL), *errs = g_string_new (NULL);
   gboolean cancelled = exec_errno == 0 && !pump (s, &p, out, errs);
-  if (cancelled)
-    kill (pid, SIGTERM);
   close_all (&p);
-  s->status = reap (pid);
+  s->status = reap (pid, &cancelled);
   s->out_len = out->len;
   s->err_len = errs->len;
   s->out = g_string_free (out, FALSE);

@@ -43,6 +43,7 @@ image_json (const struct cs_image *i)
   set (o, "created", i->index->created);
   set (o, "description", i->index->description);
   set (o, "build", i->index->build);
+  set (o, "platform", i->index->platform);
   set (o, "sha256", i->index->sha256);
   json_object_set_new (o, "size", json_integer ((json_int_t) (i->index->size != 0 ? i->index->size : i->file_size)));
   json_object_set_new (o, "allocated", json_integer ((json_int_t) i->allocated));
@@ -189,7 +190,8 @@ run_import (struct cs_cli *cli, GError **err)
   guint64 size = 0;
   if (!cs_name_check ("image name", name, FALSE, err))
     return FALSE;
-  cs_autofd int in = open (file, O_RDONLY | O_CLOEXEC);
+  /* a FIFO would not open until somebody writes */
+  cs_autofd int in = open (file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (in < 0)
     return cs_fail_errno (err, "open %s", file);
   const char *format = NULL;

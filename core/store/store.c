@@ -95,10 +95,17 @@ image_at (const char *name, const char *dir, const char *suffix)
 static void
 list_dir (GPtrArray *out, const char *dir, const char *name, int depth)
 {
+  gboolean found[G_N_ELEMENTS (suffixes) - 1] = { FALSE }, commit = FALSE;
+  const char *base = strrchr (name, '/') != NULL ? strrchr (name, '/') + 1 : name;
+  gsize base_len = strlen (base);
   DIR *d = opendir (dir);
-  if (d == NULL)
+  if (d == NULL) {
+    if (errno != ENOENT)
+      cs_warn ("%s: %s; it is left out", dir, g_strerror (errno));
     return;
+  }
   for (struct dirent *e; (e = readdir (d)) != NULL;) {
+    commit |= strcmp (e->d_name, ".commit") == 0;
     if (e->d_name[0] == '.')
       continue;
     g_autofree char *sub = g_build_filename (dir, e->d_name, NULL);
@@ -110,18 +117,20 @@ list_dir (GPtrArray *out, const char *dir, const char *name, int depth)
                                          : g_strdup (e->d_name);
       list_dir (out, sub, n, depth + 1);
     } else if (*name != '\0') {
-      const char *base = strrchr (name, '/') != NULL ? strrchr (name, '/') + 1 : name;
-      gsize n = strlen (base);
-      const char *dot = e->d_name + n;
-      if (strncmp (e->d_name, base, n) != 0 || *dot != '.' ||
-          !g_strv_contains (suffixes, dot + 1))
+      if (strncmp (e->d_name, base, base_len) != 0 || e->d_name[base_len] != '.')
         continue;
-      struct cs_image *i = image_at (name, dir, dot + 1);
-      if (i != NULL)
-        g_ptr_array_add (out, i);
+      for (guint i = 0; suffixes[i] != NULL; i++)
+        found[i] |= strcmp (e->d_name + base_len + 1, suffixes[i]) == 0;
     }
   }
   closedir (d);
+  if (commit && *name != '\0') /* a crash: image and index may not belong together */
+    cs_store_recover (name);
+  for (guint i = 0; suffixes[i] != NULL && *name != '\0'; i++) {
+    struct cs_image *im = found[i] || commit ? image_at (name, dir, suffixes[i]) : NULL;
+    if (im != NULL)
+      g_ptr_array_add (out, im);
+  }
 }
 
 static int
@@ -193,7 +202,10 @@ cs_store_remove (const char *name, GError **err)
     g_autofree char *p = g_strdup_printf ("%s/%s.%s", dir, base, suffixes[i]);
     if (unlink (p) != 0 && errno != ENOENT)
       return cs_fail_errno (err, "remove %s", p);
+    g_autofree char *cache = g_strconcat (p, ".cache", NULL); /* the original's */
+    unlink (cache);
   }
+  cs_store_clean (dir);
   g_autofree char *index = g_build_filename (dir, "index.yaml", NULL);
   g_autofree char *built = g_build_filename (dir, ".built", NULL);
   if (unlink (index) != 0 && errno != ENOENT)

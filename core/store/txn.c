@@ -8,6 +8,7 @@
 #include "config.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
+#include "core/base/yaml.h"
 #include "core/store/store.h"
 #include "core/store/txn.h"
 #include <dirent.h>
@@ -56,8 +57,8 @@ roll_forward (const char *dir, GError **err)
 }
 
 /* What dead writers left. The lock is held, so none of it is in use. */
-static void
-clean (const char *dir)
+void
+cs_store_clean (const char *dir)
 {
   DIR *d = opendir (dir);
   for (struct dirent *e; d != NULL && (e = readdir (d)) != NULL;)
@@ -94,7 +95,7 @@ cs_store_begin (const char *name, const char *suffix, GError **err)
   g_autofree char *commit = g_build_filename (dir, ".commit", NULL);
   if (access (commit, F_OK) == 0 && !roll_forward (dir, err))
     return NULL;
-  clean (dir);
+  cs_store_clean (dir);
   struct cs_store_txn *t = g_new0 (struct cs_store_txn, 1);
   t->path = g_build_filename (dir, ".tmp-XXXXXX", NULL);
   t->fd = g_mkstemp_full (t->path, O_RDWR | O_CLOEXEC, 0644);
@@ -134,6 +135,12 @@ cs_store_commit (struct cs_store_txn *t, const struct cs_index *x, GError **err)
   g_autofree char *text = g_strconcat (tmp, "\n", final, "\n", index, NULL);
   /* another program may have replaced the file under its name: qemu-img does not */
   cs_autofd int fd = open (t->path, O_RDONLY | O_CLOEXEC);
+  /* a value that is not UTF-8 would leave an image whose index nobody can read */
+  g_autoptr (CsYaml) check = cs_yaml_parse (index, strlen (index), "the new index.yaml", err);
+  if (check == NULL) {
+    cs_store_abort (t);
+    return FALSE;
+  }
   gboolean ok = fd >= 0 ? cs_fsync (fd, t->path, err) : cs_fail_errno (err, "open %s", t->path);
   ok = ok && cs_write_file (commit, text, strlen (text), 0644, err);
   if (!ok) {
