@@ -127,9 +127,10 @@ pump (struct cs_spawn *s, struct pipes *p, GString *out, GString *errs)
 }
 
 static gboolean
-make_pipes (const struct cs_spawn *s, struct pipes *p, GError **err)
+make_pipes (const struct cs_spawn *s, gboolean capture, struct pipes *p, GError **err)
 {
-  gboolean wanted[PIPES] = { s->in_fd < 0, s->out_fd < 0, s->err_fd < 0, TRUE };
+  gboolean wanted[PIPES] = { capture && s->in_fd < 0, capture && s->out_fd < 0,
+                             capture && s->err_fd < 0, TRUE };
   for (int i = 0; i < PIPES; i++) {
     int fd[2];
     if (!wanted[i])
@@ -198,45 +199,66 @@ reap (pid_t pid, gboolean *cancelled)
   return WIFSIGNALED (st) ? 128 + WTERMSIG (st) : WEXITSTATUS (st);
 }
 
-gboolean
-cs_spawn_run (struct cs_spawn *s, GError **err)
+/* Forks, and returns once the program runs; FALSE and nothing left if it cannot. */
+static gboolean
+launch (const struct cs_spawn *s, gboolean capture, struct pipes *p, pid_t *ret, GError **err)
 {
-  struct pipes p = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
   int moved[16], exec_errno = 0;
   g_auto (GStrv) env = make_env (s);
   g_return_val_if_fail (s->n_pass_fds <= G_N_ELEMENTS (moved), FALSE);
   if (cs_cancelled ())
     return cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
-  if (!make_pipes (s, &p, err)) {
-    close_all (&p);
+  if (!make_pipes (s, capture, p, err)) {
+    close_all (p);
     return FALSE;
   }
   for (gsize i = 0; i < s->n_pass_fds; i++)
     moved[i] = fcntl (s->pass_fds[i], F_DUPFD_CLOEXEC, 3 + (int) s->n_pass_fds);
   pid_t pid = fork ();
   if (pid == 0)
-    child (s, &p, env, (int) s->n_pass_fds, moved);
+    child (s, p, env, (int) s->n_pass_fds, moved);
   int fork_errno = errno;
   for (gsize i = 0; i < s->n_pass_fds; i++)
     close (moved[i]);
-  int *theirs[] = { &p.r[IN], &p.w[OUT], &p.w[ERR], &p.w[EXEC] };
+  int *theirs[] = { &p->r[IN], &p->w[OUT], &p->w[ERR], &p->w[EXEC] };
   for (guint i = 0; i < G_N_ELEMENTS (theirs); i++) {
     cs_close_fd (theirs[i]);
     *theirs[i] = -1;
   }
   if (pid < 0) {
-    close_all (&p);
+    close_all (p);
     errno = fork_errno;
     return cs_fail_errno (err, "fork for %s", s->argv[0]);
   }
-  while (read (p.r[EXEC], &exec_errno, sizeof exec_errno) < 0 && errno == EINTR)
+  while (read (p->r[EXEC], &exec_errno, sizeof exec_errno) < 0 && errno == EINTR)
     ;
-  cs_close_fd (&p.r[EXEC]);
-  p.r[EXEC] = -1;
+  cs_close_fd (&p->r[EXEC]);
+  p->r[EXEC] = -1;
+  if (exec_errno == 0) {
+    *ret = pid;
+    return TRUE;
+  }
+  close_all (p);
+  while (waitpid (pid, NULL, 0) < 0 && errno == EINTR)
+    ;
+  if (exec_errno == ENOENT && s->dir == NULL)
+    return cs_fail (err, CAPSTAN_E_NOTFOUND, "the program %s is not there; it has to be installed",
+                    s->argv[0]);
+  errno = exec_errno;
+  return cs_fail_errno (err, "run %s", s->argv[0]);
+}
+
+gboolean
+cs_spawn_run (struct cs_spawn *s, GError **err)
+{
+  struct pipes p = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
+  pid_t pid;
+  if (!launch (s, TRUE, &p, &pid, err))
+    return FALSE;
   if (p.w[IN] >= 0) /* a child that writes before it reads must not stop us */
     fcntl (p.w[IN], F_SETFL, O_NONBLOCK);
   GString *out = g_string_new (NULL), *errs = g_string_new (NULL);
-  gboolean cancelled = exec_errno == 0 && !pump (s, &p, out, errs);
+  gboolean cancelled = !pump (s, &p, out, errs);
   close_all (&p);
   s->status = reap (pid, &cancelled);
   s->out_len = out->len;
@@ -245,14 +267,14 @@ cs_spawn_run (struct cs_spawn *s, GError **err)
   s->err = g_string_free (errs, FALSE);
   if (cancelled)
     return cs_fail (err, CAPSTAN_E_CANCELLED, "%s was cancelled", s->argv[0]);
-  if (exec_errno == ENOENT && s->dir == NULL)
-    return cs_fail (err, CAPSTAN_E_NOTFOUND, "the program %s is not there; it has to be installed",
-                    s->argv[0]);
-  if (exec_errno != 0) {
-    errno = exec_errno;
-    return cs_fail_errno (err, "run %s", s->argv[0]);
-  }
   return TRUE;
+}
+
+gboolean
+cs_spawn_start (const struct cs_spawn *s, GPid *ret_pid, GError **err)
+{
+  struct pipes p = { { -1, -1, -1, -1 }, { -1, -1, -1, -1 } };
+  return launch (s, FALSE, &p, ret_pid, err);
 }
 
 gboolean

@@ -11,6 +11,13 @@ static const char *const hv_bits[] = { "local", "kernel-boot", "disk-boot", "sof
 static const char *const repo_bits[] = { "push", "resume", "digest", "conditional", "list",
                                          "search", "parallel", "upload-resume", "versions" };
 
+/* What a plugin left out. */
+static const char *
+or_none (const char *s)
+{
+  return s != NULL ? s : "-";
+}
+
 static char *
 bits_text (const struct capstan_provider *v)
 {
@@ -35,12 +42,26 @@ plugin_json (const struct cs_plugin *p)
     json_object_set_new (o, "refused", json_string (p->refused));
     return o;
   }
-  json_object_set_new (o, "version", json_string (p->desc->version));
-  json_object_set_new (o, "abi", json_pack ("[ii]", p->desc->abi_major, p->desc->abi_minor));
+  json_object_set_new (o, "version", json_string (or_none (p->head.version)));
+  json_object_set_new (o, "abi", json_pack ("[ii]", p->head.abi_major, p->head.abi_minor));
   json_object_set_new (o, "capabilities", json_string (bits));
-  if (p->provider.schemes != NULL)
-    json_object_set_new (o, "schemes", json_string (p->provider.schemes));
+  const char *schemes = p->schemes != NULL ? p->schemes : p->provider.schemes;
+  if (schemes != NULL)
+    json_object_set_new (o, "schemes", json_string (schemes));
   return o;
+}
+
+static void
+print_row (const struct cs_plugin *p)
+{
+  g_autofree char *bits = p->refused == NULL ? bits_text (&p->provider) : NULL;
+  const char *schemes = p->schemes != NULL ? p->schemes : p->provider.schemes;
+  if (p->refused != NULL)
+    printf ("%-12s %-10s refused: %s  (%s)\n", p->name, p->kind, p->refused, p->file);
+  else
+    printf ("%-12s %-10s %-8s %u.%-3u %-10s %-44s %s\n", p->name, p->kind, or_none (p->head.version),
+            (unsigned) p->head.abi_major, (unsigned) p->head.abi_minor, or_none (schemes), bits,
+            p->file);
 }
 
 static gboolean
@@ -49,37 +70,31 @@ run_list (struct cs_cli *cli, GError **err)
   GPtrArray *all = cs_plugins ();
   json_t *a = cs_cli_flag (cli, "json") ? json_array () : NULL;
   if (a == NULL)
-    printf ("%-12s %-12s %-10s %-5s %-40s %s\n", "Name", "Kind", "Version", "ABI",
+    printf ("%-12s %-10s %-8s %-5s %-10s %-44s %s\n", "Name", "Kind", "Version", "ABI", "Schemes",
             "Capabilities", "Path");
   for (guint i = 0; i < all->len; i++) {
     struct cs_plugin *p = g_ptr_array_index (all, i);
-    if (!cs_plugin_load (p, NULL) && p->refused == NULL)
-      p->refused = g_strdup ("it could not be loaded");
-    if (a != NULL) {
+    g_autoptr (GError) e = NULL;
+    if (!cs_plugin_load (p, &e) && p->refused == NULL)
+      p->refused = g_strdup (e->message);
+    if (a != NULL)
       json_array_append_new (a, plugin_json (p));
-      continue;
-    }
-    if (p->refused != NULL) {
-      printf ("%-12s %-12s refused: %s  %s\n", p->name, p->kind, p->refused, p->file);
-      continue;
-    }
-    g_autofree char *bits = bits_text (&p->provider);
-    printf ("%-12s %-12s %-10s %u.%-3u %-40s %s\n", p->name, p->kind, p->desc->version,
-            (unsigned) p->desc->abi_major, (unsigned) p->desc->abi_minor, bits, p->file);
+    else
+      print_row (p);
   }
   return a == NULL || cs_print_json (a, err);
 }
 
 static void
-print_options (const char *title, const struct capstan_option *o, size_t n, size_t stride)
+print_options (const char *title, const struct capstan_option *o, size_t n)
 {
   static const char *const types[] = { "text", "number", "true|false", "size", "path", "" };
   if (n > 0)
     printf ("%s:\n", title);
-  for (size_t i = 0; i < n; i++, o = (const void *) ((const char *) o + stride)) {
+  for (size_t i = 0; i < n; i++, o++) {
     g_autofree char *left = g_strdup_printf (
         "%s=%s", o->key, o->choices != NULL ? o->choices : types[MIN (o->type, 5u)]);
-    printf ("  %-28s %s%s%s%s\n", left, o->help, o->def != NULL ? " (" : "",
+    printf ("  %-28s %s%s%s%s\n", left, o->help != NULL ? o->help : "", o->def != NULL ? " (" : "",
             o->def != NULL ? o->def : "", o->def != NULL ? ")" : "");
   }
 }
@@ -96,13 +111,13 @@ run_info (struct cs_cli *cli, GError **err)
   if (!cs_plugin_load (p, err))
     return FALSE;
   const struct capstan_provider *v = &p->provider;
-  printf ("%s: %s\nversion %s, ABI %u.%u, licence %s\n%s\n", p->name, v->summary,
-          p->desc->version, (unsigned) p->desc->abi_major, (unsigned) p->desc->abi_minor,
-          p->desc->license, p->file);
-  print_options ("Options", v->options, v->n_options, v->option_size);
-  print_options ("Options of a machine", v->vm_options, v->n_vm_options, v->option_size);
-  print_options ("Options of a disk", v->disk_options, v->n_disk_options, v->option_size);
-  print_options ("Options of a network card", v->nic_options, v->n_nic_options, v->option_size);
+  printf ("%s: %s\nversion %s, ABI %u.%u, licence %s\n%s\n", p->name, or_none (v->summary),
+          or_none (p->head.version), (unsigned) p->head.abi_major, (unsigned) p->head.abi_minor,
+          or_none (p->head.license), p->file);
+  print_options ("Options", v->options, v->n_options);
+  print_options ("Options of a machine", v->vm_options, v->n_vm_options);
+  print_options ("Options of a disk", v->disk_options, v->n_disk_options);
+  print_options ("Options of a network card", v->nic_options, v->n_nic_options);
   return TRUE;
 }
 

@@ -3,6 +3,7 @@
 #include "core/plugin/loader.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
+#include <fcntl.h>
 #include <string.h>
 
 struct cs_hv {
@@ -16,83 +17,6 @@ cs_vm_ref_clear (struct cs_vm_ref *r)
 {
   g_clear_pointer (&r->id, g_free);
   g_clear_pointer (&r->state, g_free);
-}
-
-static const char **
-copy_texts (struct cs_vm *v, const char *const *list)
-{
-  guint n = 0;
-  while (list != NULL && list[n] != NULL)
-    n++;
-  const char **r = g_new0 (const char *, n + 1);
-  for (guint i = 0; i < n; i++)
-    r[i] = g_string_chunk_insert (v->strings, list[i]);
-  g_ptr_array_add (v->blocks, r);
-  return r;
-}
-
-struct cs_vm *
-cs_vm_copy (const struct capstan_vm_info *i)
-{
-  struct cs_vm *v = g_new0 (struct cs_vm, 1);
-  v->strings = g_string_chunk_new (256);
-  v->blocks = g_ptr_array_new_with_free_func (g_free);
-  v->info.started = v->info.stopped = INT64_MIN;
-  memcpy (&v->info, i, MIN ((gsize) i->struct_size, sizeof v->info));
-  v->info.struct_size = sizeof v->info;
-  const char **text[] = { &v->info.id, &v->info.name, &v->info.detail };
-  for (guint k = 0; k < G_N_ELEMENTS (text); k++)
-    if (*text[k] != NULL)
-      *text[k] = g_string_chunk_insert (v->strings, *text[k]);
-  v->info.addresses = copy_texts (v, v->info.addresses);
-  v->info.resources = copy_texts (v, v->info.resources);
-  v->info.props = NULL;
-  v->info.n_props = 0;
-  v->info.nics = NULL;
-  return v;
-}
-
-void
-cs_vm_free (struct cs_vm *v)
-{
-  if (v == NULL)
-    return;
-  g_string_chunk_free (v->strings);
-  g_ptr_array_unref (v->blocks);
-  g_free (v);
-}
-
-static const struct capstan_option *
-option_of (const struct cs_plugin *p, const char *key)
-{
-  const struct capstan_provider *v = &p->provider;
-  for (size_t i = 0; i < v->n_options; i++) {
-    const struct capstan_option *o = (const void *) ((const char *) v->options + i * v->option_size);
-    if (strcmp (o->key, key) == 0)
-      return o;
-  }
-  return NULL;
-}
-
-static gboolean
-take_options (struct cs_hv *hv, const char *const *options, GError **err)
-{
-  for (; options != NULL && *options != NULL; options++) {
-    g_auto (GStrv) kv = g_strsplit (*options, "=", 2);
-    const struct capstan_option *o = option_of (hv->p, kv[0]);
-    if (o == NULL || kv[1] == NULL)
-      return cs_fail (err, CS_E_USAGE,
-                      "%s: option '%s' is not known; capstan plugin info %s lists them",
-                      hv->p->name, *options, hv->p->name);
-    if (o->type == CAPSTAN_OPT_CHOICE) {
-      g_auto (GStrv) c = g_strsplit (o->choices, ",", 0);
-      if (!g_strv_contains ((const char *const *) c, kv[1]))
-        return cs_fail (err, CS_E_USAGE, "%s: option %s: expected one of %s, not '%s'",
-                        hv->p->name, o->key, o->choices, kv[1]);
-    }
-    g_hash_table_insert (hv->options, g_strdup (kv[0]), g_strdup (kv[1]));
-  }
-  return TRUE;
 }
 
 static gboolean
@@ -112,13 +36,14 @@ not_found (const char *name, GError **err)
   return FALSE;
 }
 
+/* Calls an operation; ok_ says how it went. */
 #define CALL(what, ...)                                                                  \
   struct capstan_call call_;                                                             \
   cs_call_init (&call_, hv->p, hv->options);                                             \
   gboolean ok_ = cs_call_end (&call_, hv->p->hv_ops.what (&call_, __VA_ARGS__), #what, err)
 #define NEED(what)                                                                       \
   if (hv->p->hv_ops.what == NULL)                                                        \
-  return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: %s is not supported by it", hv->p->name, #what)
+  return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s is not supported by %s", #what, hv->p->name)
 
 struct cs_hv *
 cs_hv_open (const char *name, const char *const *options, GError **err)
@@ -132,22 +57,21 @@ cs_hv_open (const char *name, const char *const *options, GError **err)
     return NULL;
   if (p->provider.kind != CAPSTAN_KIND_HYPERVISOR || p->hv_ops.open == NULL)
     return cs_fail_null (err, CAPSTAN_E_UNSUPPORTED, "%s is no hypervisor plugin", p->file);
-  struct cs_hv *hv = g_new0 (struct cs_hv, 1);
-  hv->p = p;
-  hv->options = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  GHashTable *checked = cs_options_read (p, options, err);
   struct capstan_call call;
   void *self = NULL;
-  if (!take_options (hv, options, err))
-    goto fail;
-  cs_call_init (&call, p, hv->options);
-  if (!cs_call_end (&call, p->hv_ops.open (&call, &self), "open", err))
-    goto fail;
+  if (checked == NULL)
+    return NULL;
+  cs_call_init (&call, p, checked);
+  if (!cs_call_end (&call, p->hv_ops.open (&call, &self), "open", err)) {
+    g_hash_table_unref (checked);
+    return NULL;
+  }
+  struct cs_hv *hv = g_new0 (struct cs_hv, 1);
+  hv->p = p;
+  hv->options = checked;
   hv->self = self;
   return hv;
-fail:
-  g_hash_table_unref (hv->options);
-  g_free (hv);
-  return NULL;
 }
 
 void
@@ -221,9 +145,13 @@ cs_hv_probe (struct cs_hv *hv, GError **err)
 gboolean
 cs_hv_check (struct cs_hv *hv, const struct capstan_vm_spec *s, GError **err)
 {
-  if (hv->p->hv_ops.check == NULL)
-    return TRUE;
-  CALL (check, hv->self, s);
+  struct cs_spec *spec = cs_spec_check (hv->p, s, err);
+  if (spec == NULL || hv->p->hv_ops.check == NULL) {
+    cs_spec_free (spec);
+    return spec != NULL;
+  }
+  CALL (check, hv->self, &spec->spec);
+  cs_spec_free (spec);
   return ok_;
 }
 
@@ -233,13 +161,19 @@ cs_hv_create (struct cs_hv *hv, const struct capstan_vm_spec *s, struct cs_vm_re
 {
   NEED (create);
   struct capstan_vm_ref r = { .struct_size = sizeof r };
+  struct cs_spec *spec = cs_spec_check (hv->p, s, err);
   struct capstan_call call;
+  if (spec == NULL)
+    return FALSE;
   cs_call_init (&call, hv->p, hv->options);
-  int rc = hv->p->hv_ops.create (&call, hv->self, s, &r);
-  if (rc >= 0) {
+  int rc = hv->p->hv_ops.create (&call, hv->self, &spec->spec, &r);
+  if (rc >= 0 && r.id == NULL)
+    rc = cs_call_error (&call, CAPSTAN_E_INTERNAL, 0, "create named no VM");
+  if (rc >= 0) { /* its strings are of this call */
     ret->id = g_strdup (r.id);
     ret->state = g_strdup (r.state);
   }
+  cs_spec_free (spec);
   return cs_call_end (&call, rc, "create", err);
 }
 
@@ -278,8 +212,10 @@ cs_hv_stop (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, guint time
   char text[16];
   if (timeout_ms != 0)
     add_timeout (&act, &kv, text, sizeof text, timeout_ms);
-  CALL (stop, hv->self, &ref, &act);
-  return ok_;
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options);
+  call.deadline = timeout_ms != 0 ? cs_now () + timeout_ms / 1000.0 : 0;
+  return cs_call_end (&call, hv->p->hv_ops.stop (&call, hv->self, &ref, &act), "stop", err);
 }
 
 gboolean
@@ -329,9 +265,9 @@ cs_hv_info (struct cs_hv *hv, const struct cs_vm_ref *r, struct cs_vm **ret_vm, 
   REF;
   ACTION (0);
   g_autoptr (GPtrArray) vms = g_ptr_array_new_with_free_func ((GDestroyNotify) cs_vm_free);
-  struct capstan_list list = { vms };
+  struct capstan_list list = { vms, NULL };
   CALL (info, hv->self, &ref, &act, &list);
-  if (ok_)
+  if (ok_ && ret_vm != NULL)
     *ret_vm = take_first (vms);
   return ok_;
 }
@@ -346,10 +282,14 @@ cs_hv_wait (struct cs_hv *hv, const struct cs_vm_ref *r, guint until_state, guin
   struct capstan_kv kv;
   char text[16];
   g_autoptr (GPtrArray) vms = g_ptr_array_new_with_free_func ((GDestroyNotify) cs_vm_free);
-  struct capstan_list list = { vms };
+  struct capstan_list list = { vms, NULL };
   if (timeout_ms != 0)
     add_timeout (&act, &kv, text, sizeof text, timeout_ms);
-  CALL (wait, hv->self, &ref, until_state, &act, &list);
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options);
+  call.deadline = timeout_ms != 0 ? cs_now () + timeout_ms / 1000.0 : 0;
+  int rc = hv->p->hv_ops.wait (&call, hv->self, &ref, until_state, &act, &list);
+  gboolean ok_ = cs_call_end (&call, rc, "wait", err);
   if (ok_ && ret_vm != NULL)
     *ret_vm = take_first (vms);
   return ok_;
@@ -359,17 +299,19 @@ int
 cs_hv_console (struct cs_hv *hv, const struct cs_vm_ref *r, const char *role, GError **err)
 {
   if (hv->p->hv_ops.console == NULL) {
-    cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: console is not supported by it", hv->p->name);
+    cs_fail (err, CAPSTAN_E_UNSUPPORTED, "console is not supported by %s", hv->p->name);
     return -1;
   }
   REF;
   struct capstan_console_req q = { .struct_size = sizeof q, .want = CAPSTAN_CONSOLE_FD, .role = role };
   struct capstan_console_rsp a = { .struct_size = sizeof a, .fd = -1 };
   CALL (console, hv->self, &ref, &q, &a);
-  if (ok_ && a.kind != CAPSTAN_CONSOLE_FD) {
+  if (ok_ && (a.kind != CAPSTAN_CONSOLE_FD || a.fd < 0)) {
     cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s: it has no console to attach to", hv->p->name);
     return -1;
   }
+  if (ok_)
+    fcntl (a.fd, F_SETFD, FD_CLOEXEC);
   return ok_ ? a.fd : -1;
 }
 

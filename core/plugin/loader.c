@@ -9,7 +9,9 @@
 #include "core/store/store.h"
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <ltdl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -55,15 +57,26 @@ ltdl_init (GError **err)
   return TRUE;
 }
 
+/* It becomes part of file names, so a description may not say what it likes. */
+static gboolean
+good_name (const char *s)
+{
+  return g_ascii_isalnum (*s) && strspn (s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen (s);
+}
+
 /* "key: value" lines; what is not known is for a later capstan. */
 static void
 read_description (struct cs_plugin *p, const char *path)
 {
-  g_autofree char *text = cs_read_file (path, 65536, NULL, NULL);
+  g_autoptr (GError) err = NULL;
+  g_autofree char *text = cs_read_file (path, 65536, NULL, &err);
+  if (text == NULL)
+    p->refused = g_strdup (err->message);
   g_auto (GStrv) lines = g_strsplit (text != NULL ? text : "", "\n", 0);
-  struct { const char *key; char **where; } const keys[] = {
-    { "name", &p->name }, { "kind", &p->kind }, { "suffix", &p->suffix },
-    { "package", &p->package }, { "schemes", &p->schemes }, { "summary", &p->summary } };
+  struct { const char *key; char **where; gboolean is_name; } const keys[] = {
+    { "name", &p->name, TRUE }, { "kind", &p->kind, TRUE }, { "suffix", &p->suffix, TRUE },
+    { "package", &p->package, FALSE }, { "schemes", &p->schemes, FALSE },
+    { "patterns", &p->patterns, FALSE }, { "summary", &p->summary, FALSE } };
   for (char **l = lines; *l != NULL; l++) {
     char *colon = strchr (*l, ':');
     if (**l == '#' || colon == NULL)
@@ -71,7 +84,7 @@ read_description (struct cs_plugin *p, const char *path)
     *colon = '\0';
     char *value = g_strstrip (colon + 1);
     for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
-      if (strcmp (*l, keys[i].key) == 0) {
+      if (strcmp (*l, keys[i].key) == 0 && *value != '\0' && (!keys[i].is_name || good_name (value))) {
         g_free (*keys[i].where);
         *keys[i].where = g_strdup (value);
       }
@@ -80,18 +93,19 @@ read_description (struct cs_plugin *p, const char *path)
       p->aliases = g_strsplit_set (value, ", ", 0);
     }
   }
+  p->described = TRUE;
 }
 
 static struct cs_plugin *
-describe (const char *dir, const char *file)
+describe (const char *dir, const char *stem)
 {
   struct cs_plugin *p = g_new0 (struct cs_plugin, 1);
-  g_autofree char *stem = g_strndup (file, strlen (file) - 3);
+  g_autofree char *so = g_strconcat (stem, ".so", NULL);
   g_autofree char *meta = g_strdup_printf ("%s/%s.plugin", dir, stem);
   const char *dash = strchr (stem, '-');
-  p->file = g_build_filename (dir, file, NULL);
+  p->file = g_build_filename (dir, so, NULL);
   p->kind = g_strdup (g_str_has_prefix (stem, "repo-") ? "repository" : "hypervisor");
-  p->name = g_strdup (dash != NULL ? dash + 1 : stem);
+  p->name = g_strdup (dash != NULL && dash[1] != '\0' ? dash + 1 : stem);
   p->aliases = g_new0 (char *, 1);
   if (g_file_test (meta, G_FILE_TEST_IS_REGULAR))
     read_description (p, meta);
@@ -104,19 +118,24 @@ by_text (gconstpointer a, gconstpointer b)
   return strcmp (*(const char *const *) a, *(const char *const *) b);
 }
 
+/* A description without its .so is listed too: it is a package that is half there. */
 static void
 scan (GPtrArray *all, const char *dir)
 {
   DIR *d = opendir (dir);
-  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
-  for (struct dirent *e; d != NULL && (e = readdir (d)) != NULL;)
-    if (e->d_name[0] != '.' && g_str_has_suffix (e->d_name, ".so"))
-      g_ptr_array_add (names, g_strdup (e->d_name));
+  g_autoptr (GPtrArray) stems = g_ptr_array_new_with_free_func (g_free);
+  for (struct dirent *e; d != NULL && (e = readdir (d)) != NULL;) {
+    const char *dot = strrchr (e->d_name, '.');
+    if (dot != NULL && dot > e->d_name && *e->d_name != '.' &&
+        (strcmp (dot, ".so") == 0 || strcmp (dot, ".plugin") == 0))
+      g_ptr_array_add (stems, g_strndup (e->d_name, (gsize) (dot - e->d_name)));
+  }
   if (d != NULL)
     closedir (d);
-  g_ptr_array_sort (names, by_text);
-  for (guint i = 0; i < names->len; i++)
-    g_ptr_array_add (all, describe (dir, g_ptr_array_index (names, i)));
+  g_ptr_array_sort (stems, by_text);
+  for (guint i = 0; i < stems->len; i++)
+    if (i == 0 || strcmp (stems->pdata[i], stems->pdata[i - 1]) != 0)
+      g_ptr_array_add (all, describe (dir, stems->pdata[i]));
 }
 
 GPtrArray *
@@ -134,7 +153,7 @@ cs_plugins (void)
       scan (all, *dir);
   g_autofree char *own = cs_root_path ("plugins", NULL);
   if (stat (own, &st) == 0) {
-    if (st.st_uid == getuid () && (st.st_mode & 022) == 0)
+    if (st.st_uid == geteuid () && (st.st_mode & 022) == 0)
       scan (all, own);
     else
       cs_warn ("%s is not yours alone to write, so nothing is loaded from it: chmod go-w", own);
@@ -143,16 +162,19 @@ cs_plugins (void)
   return all;
 }
 
+/* A name goes before the alias of another. */
 struct cs_plugin *
 cs_plugin_find (const char *kind, const char *name)
 {
   GPtrArray *all = cs_plugins ();
-  for (guint i = 0; i < all->len; i++) {
-    struct cs_plugin *p = g_ptr_array_index (all, i);
-    if (strcmp (p->kind, kind) == 0 &&
-        (strcmp (p->name, name) == 0 || g_strv_contains ((const char *const *) p->aliases, name)))
-      return p;
-  }
+  for (int alias = 0; alias < 2; alias++)
+    for (guint i = 0; i < all->len; i++) {
+      struct cs_plugin *p = g_ptr_array_index (all, i);
+      if (strcmp (p->kind, kind) == 0 &&
+          (alias ? *name != '\0' && g_strv_contains ((const char *const *) p->aliases, name)
+                 : strcmp (p->name, name) == 0))
+        return p;
+    }
   return NULL;
 }
 
@@ -169,39 +191,117 @@ refuse (struct cs_plugin *p, GError **err, const char *fmt, ...)
   return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "plugin %s: %s", p->file, p->refused);
 }
 
-/* A plugin may have been built against a shorter or longer struct than ours. */
+/* A plugin may have been built against a shorter or longer struct than ours: what it knows
+ * of the struct goes over zeros. */
 #define TAKE(to, from)                                                                   \
-  memcpy (&(to), (from), MIN ((gsize) (from)->struct_size, sizeof (to)))
+  do {                                                                                   \
+    memset (&(to), 0, sizeof (to));                                                      \
+    memcpy (&(to), (from), MIN ((gsize) (from)->struct_size, sizeof (to)));              \
+    (to).struct_size = sizeof (to);                                                      \
+  } while (0)
+
+/* The same for a table of options, whose rows may be longer or shorter than ours. */
+static gboolean
+take_options (struct cs_plugin *p, const struct capstan_option **table, gsize n, gsize stride,
+              GError **err)
+{
+  if (n == 0 || *table == NULL)
+    return n == 0 || refuse (p, err, "it counts %" G_GSIZE_FORMAT " options and has none", n);
+  if (stride < G_STRUCT_OFFSET (struct capstan_option, def) || stride % sizeof (void *) != 0)
+    return refuse (p, err, "an option of it is %" G_GSIZE_FORMAT " bytes (option_size)", stride);
+  struct capstan_option *rows = g_new0 (struct capstan_option, n);
+  for (gsize i = 0; i < n; i++) {
+    memcpy (&rows[i], (const char *) *table + i * stride, MIN (stride, sizeof *rows));
+    if (rows[i].key == NULL) {
+      g_free (rows);
+      return refuse (p, err, "an option of it has no key");
+    }
+  }
+  *table = rows; /* as long as the plugin: for ever */
+  return TRUE;
+}
+
+static gboolean
+take_provider (struct cs_plugin *p, const struct capstan_provider *v, GError **err)
+{
+  struct capstan_provider *to = &p->provider;
+  if (!CAPSTAN_HAS (struct capstan_provider, v, ops) || v->ops == NULL)
+    return refuse (p, err, "its provider has no operations");
+  TAKE (*to, v);
+  gsize stride = to->option_size;
+  to->option_size = sizeof (struct capstan_option);
+  const char *kind = to->kind == CAPSTAN_KIND_HYPERVISOR ? "hypervisor"
+                     : to->kind == CAPSTAN_KIND_REPO     ? "repository"
+                                                         : "of an unknown kind";
+  if (strcmp (kind, p->kind) != 0) {
+    if (p->described || to->kind == 0 || to->kind > CAPSTAN_KIND_REPO)
+      return refuse (p, err, "it is %s, not %s", kind, p->kind);
+    g_free (p->kind);
+    p->kind = g_strdup (kind);
+  }
+  if (!take_options (p, &to->options, to->n_options, stride, err) ||
+      !take_options (p, &to->vm_options, to->n_vm_options, stride, err) ||
+      !take_options (p, &to->disk_options, to->n_disk_options, stride, err) ||
+      !take_options (p, &to->nic_options, to->n_nic_options, stride, err))
+    return FALSE;
+  if (to->kind == CAPSTAN_KIND_HYPERVISOR)
+    TAKE (p->hv_ops, (const struct capstan_hypervisor_ops *) v->ops);
+  else
+    TAKE (p->repo_ops, (const struct capstan_repo_ops *) v->ops);
+  return TRUE;
+}
+
+/* Of several providers the one with the plugin's name, else the first. */
+static const struct capstan_provider *
+pick (const struct cs_plugin *p, const struct capstan_provider *const *all)
+{
+  const struct capstan_provider *r = all[0];
+  for (; *all != NULL; all++)
+    if (CAPSTAN_HAS (struct capstan_provider, *all, ops) && g_strcmp0 ((*all)->name, p->name) == 0)
+      return *all;
+  return r;
+}
+
+static GPtrArray *loaded;
+
+static void
+unload_all (void)
+{
+  for (guint i = loaded->len; i-- > 0;)
+    ((struct cs_plugin *) g_ptr_array_index (loaded, i))->head.unload ();
+}
 
 static gboolean
 negotiate (struct cs_plugin *p, const struct capstan_plugin *d, GError **err)
 {
   if (d == NULL)
     return refuse (p, err, "its entry point answered nothing");
+  if (!CAPSTAN_HAS (struct capstan_plugin, d, providers))
+    return refuse (p, err, "its description is %u bytes, too few", (unsigned) d->struct_size);
   if (d->abi_major != CAPSTAN_ABI_MAJOR || d->min_host_minor > CAPSTAN_ABI_MINOR)
     return refuse (p, err, "needs plugin ABI >= %u.%u, this capstan has %u.%u",
                    (unsigned) d->abi_major, (unsigned) d->min_host_minor, CAPSTAN_ABI_MAJOR,
                    CAPSTAN_ABI_MINOR);
-  if (d->struct_size < G_STRUCT_OFFSET (struct capstan_plugin, load) || d->providers == NULL ||
-      d->providers[0] == NULL)
+  if (d->providers == NULL || d->providers[0] == NULL)
     return refuse (p, err, "it describes no provider");
-  const struct capstan_provider *v = d->providers[0];
-  if (v->struct_size < sizeof (guint32) * 2 || v->ops == NULL)
-    return refuse (p, err, "its provider has no operations");
-  TAKE (p->provider, v);
-  p->provider.struct_size = sizeof p->provider;
-  if (p->provider.kind == CAPSTAN_KIND_HYPERVISOR)
-    TAKE (p->hv_ops, (const struct capstan_hypervisor_ops *) v->ops);
-  p->desc = d;
-  if (CAPSTAN_HAS (struct capstan_plugin, d, load) && d->load != NULL) {
+  if (!take_provider (p, pick (p, d->providers), err))
+    return FALSE;
+  TAKE (p->head, d);
+  if (p->head.load != NULL) {
+    g_autoptr (GError) e = NULL;
     struct capstan_call c;
     cs_call_init (&c, p, NULL);
-    if (!cs_call_end (&c, d->load (&c), "load", err)) {
-      p->desc = NULL;
-      p->refused = g_strdup ("its load function failed");
-      return FALSE;
-    }
+    if (!cs_call_end (&c, p->head.load (&c), "load", &e))
+      return refuse (p, err, "%s", e->message);
   }
+  if (p->head.unload != NULL) {
+    if (loaded == NULL) {
+      loaded = g_ptr_array_new ();
+      atexit (unload_all);
+    }
+    g_ptr_array_add (loaded, p);
+  }
+  p->desc = d;
   return TRUE;
 }
 
@@ -209,10 +309,17 @@ gboolean
 cs_plugin_load (struct cs_plugin *p, GError **err)
 {
   lt_dladvise advise;
+  struct stat st;
   if (p->desc != NULL)
     return TRUE;
+  if (p->refused != NULL)
+    return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "plugin %s: %s", p->file, p->refused);
   if (!ltdl_init (err))
     return FALSE;
+  if (stat (p->file, &st) != 0)
+    return refuse (p, err, "%s", g_strerror (errno));
+  if (!S_ISREG (st.st_mode)) /* a pipe would be waited for */
+    return refuse (p, err, "it is no ordinary file");
   why[0] = '\0';
   lt_dladvise_init (&advise);
   lt_dladvise_resident (&advise); /* never unmapped: its code may be on a stack */

@@ -5,15 +5,20 @@
 
 /* A plugin as its .plugin file describes it, or, where there is none, its file name. */
 struct cs_plugin {
-  char *file;    /* path of the .so */
-  char *name;    /* "kvm" */
+  char *file;     /* path of the .so */
+  char *name;     /* "kvm" */
   char **aliases; /* "qemu" */
-  char *kind;    /* "hypervisor", "repository" */
-  char *suffix, *package, *schemes, *summary;
-  const struct capstan_plugin *desc;        /* once loaded */
-  struct capstan_provider provider;         /* copied; ops is the plugin's own */
-  struct capstan_hypervisor_ops hv_ops;     /* copied, what is missing is NULL */
-  char *refused;                            /* why it was not loaded, or NULL */
+  char *kind;     /* "hypervisor", "repository" */
+  char *suffix, *package, *schemes, *patterns, *summary;
+  gboolean described;                /* there is a .plugin file */
+  const struct capstan_plugin *desc; /* once loaded */
+  /* Copied, so that a plugin built for an older or a newer header reads the same: what is
+   * missing is NULL, what is unknown is cut off, and the option tables have our stride. */
+  struct capstan_plugin head;
+  struct capstan_provider provider;
+  struct capstan_hypervisor_ops hv_ops;
+  struct capstan_repo_ops repo_ops;
+  char *refused; /* why it was not loaded, or NULL */
 };
 /* All that is on the search path, of struct cs_plugin *; found once, opened by nobody. The
  * first of a name wins. Borrowed. */
@@ -22,19 +27,48 @@ struct cs_plugin *cs_plugin_find (const char *kind, const char *name);
 /* Maps it and negotiates; once. FALSE: p->refused says why, and so does err. */
 gboolean cs_plugin_load (struct cs_plugin *p, GError **err);
 
-/* ---- one operation ---- */
+/* ---- options.c: what a user or the core gives, against a table of the plugin ---- */
+/* The value as the plugin is to see it (sizes in bytes), g_free; NULL and the error for a
+ * key that is not in the table or a value of the wrong type. what: "option". */
+char *cs_option_value (const char *plugin, const char *what, const struct capstan_option *table,
+                       gsize n, const char *key, const char *value, GError **err);
+/* "key=value" texts and the table's defaults, as key -> value; a required one is missed. */
+GHashTable *cs_options_read (const struct cs_plugin *p, const char *const *given, GError **err);
+/* The spec with the params of machine, disks and nics checked; cs_spec_free. */
+struct cs_spec { struct capstan_vm_spec spec; GPtrArray *blocks; };
+struct cs_spec *cs_spec_check (const struct cs_plugin *p, const struct capstan_vm_spec *s,
+                               GError **err);
+void cs_spec_free (struct cs_spec *s);
+
+/* ---- call.c: one operation. Services may be used by any thread of the plugin. ---- */
 struct capstan_call {
   const struct cs_plugin *plugin;
   GHashTable *options; /* checked values of the plugin's own options; borrowed */
+  GMutex mutex;        /* of what follows */
   guint code;
   char *message;
   GStringChunk *arena;
-  GPtrArray *locks; /* descriptors held until the call ends */
+  GPtrArray *locks;    /* descriptors held until the call ends */
+  double deadline;     /* cs_now (), or 0 */
 };
-struct capstan_list { GPtrArray *vms; };
+struct cs_entry { struct capstan_entry entry; GStringChunk *strings; GPtrArray *blocks; };
+struct capstan_list { GPtrArray *vms, *entries; /* either may be NULL */ };
+
 void cs_call_init (struct capstan_call *c, const struct cs_plugin *p, GHashTable *options);
 /* Ends it: TRUE if rc is 0, else the plugin's error becomes a GError. */
 gboolean cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err);
-extern const struct capstan_host cs_host; /* host.c */
+/* Sets the error; -code. host->error is this. */
+int cs_call_error (struct capstan_call *c, uint32_t code, int sys_errno, const char *msg);
+/* The same for a service that was given no call: the one this thread is in, if any. */
+int cs_call_error_here (uint32_t code, const char *msg);
+const char *cs_call_keep (struct capstan_call *c, const char *s, gsize n);
 struct cs_vm *cs_vm_copy (const struct capstan_vm_info *i);
+struct cs_entry *cs_entry_copy (const struct capstan_entry *e);
+void cs_entry_free (struct cs_entry *e);
+
+extern const struct capstan_host cs_host; /* host.c */
+/* run.c */
+int cs_host_run (struct capstan_call *c, const struct capstan_run_req *q, struct capstan_run_rsp *r);
+int cs_host_run_wait (struct capstan_call *c, int64_t pid, struct capstan_run_rsp *r);
+int cs_host_run_kill (struct capstan_call *c, int64_t pid, int32_t sig);
 #endif
