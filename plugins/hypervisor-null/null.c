@@ -133,6 +133,20 @@ null_check (struct capstan_call *call, void *self, const struct capstan_vm_spec 
 }
 
 static int
+discard (struct capstan_call *call, const char *id)
+{
+  static const char *const files[] = { "disk", "log", "hold", "state", "" };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    const char *path = file_of (call, id, files[i]);
+    if (path == NULL)
+      return -CAPSTAN_E_INVAL;
+    if (remove (path) != 0 && errno != ENOENT)
+      return capstan_error (call, CAPSTAN_E_IO, errno, "remove %s", path);
+  }
+  return 0;
+}
+
+static int
 null_create (struct capstan_call *call, void *self, const struct capstan_vm_spec *s,
              struct capstan_vm_ref *ret)
 {
@@ -149,8 +163,10 @@ null_create (struct capstan_call *call, void *self, const struct capstan_vm_spec
   if ((rc = put (call, s->name, "disk", boot_disk (s)->path)) != 0 ||
       (rc = put (call, s->name, "log", log)) != 0 ||
       (rc = put (call, s->name, "hold", hold ? "true" : "")) != 0 ||
-      (rc = put (call, s->name, "state", "stopped")) != 0)
+      (rc = put (call, s->name, "state", "stopped")) != 0) {
+    discard (call, s->name); /* a machine is there whole or not at all */
     return rc;
+  }
   ret->id = capstan_host_->keep (call, s->name, SIZE_MAX);
   return 0;
 }
@@ -187,6 +203,8 @@ null_start (struct capstan_call *call, void *self, const struct capstan_vm_ref *
   int rc = need (call, r->id);
   if (rc != 0)
     return rc;
+  if (strcmp (get (call, r->id, "state"), "stopped") != 0)
+    return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is started already", r->id);
   return a->flags & CAPSTAN_F_PAUSED ? put (call, r->id, "state", "paused") : run (call, r->id);
 }
 
@@ -207,7 +225,11 @@ null_pause (struct capstan_call *call, void *self, const struct capstan_vm_ref *
             const struct capstan_action *a)
 {
   int rc = need (call, r->id);
-  return rc != 0 ? rc : put (call, r->id, "state", "paused");
+  if (rc != 0)
+    return rc;
+  if (strcmp (get (call, r->id, "state"), "running") != 0)
+    return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is not running", r->id);
+  return put (call, r->id, "state", "paused");
 }
 
 static int
@@ -222,17 +244,11 @@ static int
 null_destroy (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
               const struct capstan_action *a)
 {
-  static const char *const files[] = { "disk", "log", "hold", "state", "" };
   if (r->id == NULL || !exists (call, r->id))
     return 0;
   if (strcmp (get (call, r->id, "state"), "stopped") != 0 && !(a->flags & CAPSTAN_F_FORCE))
     return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is running", r->id);
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    const char *path = file_of (call, r->id, files[i]);
-    if (remove (path) != 0 && errno != ENOENT)
-      return capstan_error (call, CAPSTAN_E_IO, errno, "remove %s", path);
-  }
-  return 0;
+  return discard (call, r->id);
 }
 
 static int

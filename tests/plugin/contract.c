@@ -284,6 +284,8 @@ life (void **st)
   assert_true (fcntl (con, F_GETFD) & FD_CLOEXEC);
   ok (cs_hv_resume (hv, &r, &err), err);
   assert_int_equal (state (&r), CAPSTAN_VM_RUNNING);
+  failed (cs_hv_start (hv, &r, 0, &err), &err, 0); /* it runs */
+  failed (cs_hv_resume (hv, &r, &err), &err, 0);
 
   double began = cs_now ();
   struct cs_vm *const poison = (struct cs_vm *) 0x5a;
