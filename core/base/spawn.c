@@ -59,6 +59,8 @@ child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const
   for (int i = 0; i < n_moved; i++)
     dup2 (moved[i], 3 + i);
   close_from (base);
+  if (s->session)
+    setsid ();
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
   signal (SIGPIPE, SIG_DFL);

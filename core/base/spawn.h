@@ -11,6 +11,7 @@ struct cs_spawn {
   const void *input; gsize input_len;
   int in_fd, out_fd, err_fd; /* -1: input (or /dev/null); captured; captured */
   const int *pass_fds; gsize n_pass_fds; /* become 3, 4, ... */
+  gboolean session;          /* a session of its own: the terminal's signals do not reach it */
   gsize out_max;             /* of each captured stream; 0: 1 MiB */
   /* results */
   char *out, *err;           /* NUL-terminated; g_free (cs_spawn_clear) */

@@ -410,3 +410,35 @@ cs_quote (const char *bytes)
   g_string_append_c (s, '\'');
   return g_string_free (s, FALSE);
 }
+
+/* How many edits apart two words are; for "did you mean". */
+static guint
+distance (const char *a, const char *b)
+{
+  guint row[64], n = (guint) strlen (b);
+  if (n >= G_N_ELEMENTS (row) || strlen (a) >= G_N_ELEMENTS (row))
+    return 99;
+  for (guint j = 0; j <= n; j++)
+    row[j] = j;
+  for (guint i = 1; a[i - 1] != '\0'; i++) {
+    guint diag = row[0];
+    row[0] = i;
+    for (guint j = 1; j <= n; j++) {
+      gboolean same = g_ascii_tolower (a[i - 1]) == g_ascii_tolower (b[j - 1]);
+      guint best = MIN (MIN (row[j], row[j - 1]) + 1, diag + !same);
+      diag = row[j];
+      row[j] = best;
+    }
+  }
+  return row[n];
+}
+
+void
+cs_suggest (const char *word, const char *candidate, struct cs_suggestion *s)
+{
+  guint d = distance (word, candidate);
+  if (d <= 2 && d < strlen (candidate) && (s->best == NULL || d < s->distance)) {
+    s->best = candidate;
+    s->distance = d;
+  }
+}

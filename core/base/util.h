@@ -6,7 +6,6 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define CS_STR(x) #x
 #define CS_ALIGN(n, a) (((n) + (a) -1) / (a) * (a))
 
 /* A descriptor that closes itself: cs_autofd int fd = open (..., O_CLOEXEC). */
@@ -69,6 +68,11 @@ int cs_lock_file (const char *path, gboolean exclusive, gboolean wait, GError **
 
 /* 16 random bytes as a version 4 UUID, 36 characters; g_free. */
 char *cs_uuid_new (void);
+/* "Did you mean": keeps the candidate if it is nearer to word than what s has, and near
+ * enough; upper and lower case are the same. Starts as { 0 }. */
+struct cs_suggestion { const char *best; guint distance; };
+void cs_suggest (const char *word, const char *candidate, struct cs_suggestion *s);
+
 /* Monotonic seconds. */
 double cs_now (void);
 /* Quoted for a message: bytes that are not printable become \xNN, in '...'; g_free. */

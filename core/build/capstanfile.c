@@ -37,51 +37,26 @@ cs_capstanfile_free (struct cs_capstanfile *c)
   g_free (c);
 }
 
-/* Single edits between two short words (Levenshtein). */
-static guint
-distance (const char *a, const char *b)
-{
-  guint row[32], n = (guint) strlen (b);
-  if (strlen (a) > 30 || n > 30)
-    return G_MAXUINT;
-  for (guint j = 0; j <= n; j++)
-    row[j] = j;
-  for (guint i = 1; a[i - 1]; i++) {
-    guint diagonal = row[0];
-    row[0] = i;
-    for (guint j = 1; j <= n; j++) {
-      guint replace = diagonal + (g_ascii_tolower (a[i - 1]) != b[j - 1]);
-      diagonal = row[j];
-      row[j] = MIN (replace, MIN (row[j], row[j - 1]) + 1);
-    }
-  }
-  return row[n];
-}
-
 static gboolean
 check_keys (const struct cs_capstanfile *c, const CsYaml *y, GError **err)
 {
   for (guint k = 0; k < y->keys->len; k++) {
-    const char *key = g_ptr_array_index (y->keys, k), *near = NULL;
+    const char *key = g_ptr_array_index (y->keys, k);
     const CsYaml *value = g_ptr_array_index (y->items, k);
-    guint best = 3;
+    struct cs_suggestion near = { 0 };
     if (strcmp (key, "rpm-base") == 0)
       return cs_fail (err, CAPSTAN_E_UNSUPPORTED,
                       "%s:%u: 'rpm-base' is not supported; give a 'base' image", c->path,
                       value->line);
     gboolean known = FALSE;
     for (guint n = 0; n < G_N_ELEMENTS (keys); n++) {
-      guint d = distance (key, keys[n]);
       known |= strcmp (key, keys[n]) == 0;
-      if (d < best) {
-        best = d;
-        near = keys[n];
-      }
+      cs_suggest (key, keys[n], &near);
     }
     if (!known)
       return cs_fail (err, CAPSTAN_E_INVAL, "%s:%u: unknown key '%s'%s%s%s; the keys are "
-                      KEYS, c->path, value->line, key, near ? "; did you mean '" : "",
-                      near ? near : "", near ? "'?" : "");
+                      KEYS, c->path, value->line, key, near.best ? "; did you mean '" : "",
+                      near.best ? near.best : "", near.best ? "'?" : "");
     if (strcmp (key, "files") != 0 && value->type != CS_YAML_SCALAR)
       return cs_fail (err, CAPSTAN_E_INVAL, "%s:%u: '%s' must be one text, not a %s",
                       c->path, value->line, key,

@@ -140,6 +140,10 @@ scan_dir (struct cs_tree *t, const char *guest, const char *host, GError **err)
     if (fd < 0)
       return cs_fail_errno (err, "open the directory %s", host);
     __attribute__ ((cleanup (close_dir))) DIR *d = fdopendir (fd);
+    if (!d) {
+      close (fd);
+      return cs_fail_errno (err, "open the directory %s", host);
+    }
     g_autoptr (GPtrArray) names = read_names (d, host, err);
     if (!names)
       return FALSE;

@@ -3,6 +3,7 @@
 #include "core/cli/cli.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
+#include "core/plugin/hv.h"
 #include "core/store/store.h"
 #include <string.h>
 
@@ -22,37 +23,6 @@ const struct cs_opt cs_global_opts[] = {
   { .short_name = 'h', .name = "help", .type = CS_OPT_FLAG, .help = "show help and exit" },
   { .name = NULL }
 };
-
-/* How many edits apart two words are; for "did you mean". */
-static guint
-distance (const char *a, const char *b)
-{
-  guint row[64], n = (guint) strlen (b);
-  if (n >= G_N_ELEMENTS (row) || strlen (a) >= G_N_ELEMENTS (row))
-    return 99;
-  for (guint j = 0; j <= n; j++)
-    row[j] = j;
-  for (guint i = 1; a[i - 1] != '\0'; i++) {
-    guint diag = row[0];
-    row[0] = i;
-    for (guint j = 1; j <= n; j++) {
-      guint best = MIN (MIN (row[j], row[j - 1]) + 1, diag + (a[i - 1] != b[j - 1]));
-      diag = row[j];
-      row[j] = best;
-    }
-  }
-  return row[n];
-}
-
-void
-cs_suggest (const char *word, const char *candidate, struct cs_suggestion *s)
-{
-  guint d = distance (word, candidate);
-  if (d <= 2 && d < strlen (candidate) && (s->best == NULL || d < s->distance)) {
-    s->best = candidate;
-    s->distance = d;
-  }
-}
 
 static gboolean
 cmd_is (const struct cs_cmd *c, const char *word)
@@ -356,6 +326,13 @@ cs_cli_hypervisor (const struct cs_cli *cli)
 {
   const char *v = chosen (cli, "hypervisor", "CAPSTAN_HYPERVISOR", "hypervisor");
   return v != NULL ? v : "kvm";
+}
+
+const char *
+cs_cli_suffix (const struct cs_cli *cli)
+{
+  const char *suffix = cs_hv_suffix_of (cs_cli_hypervisor (cli));
+  return suffix != NULL ? suffix : "qemu";
 }
 
 const char *

@@ -3,9 +3,6 @@
 #define CS_CLI_H
 #include "core/cli/cmd.h"
 
-struct cs_suggestion { const char *best; guint distance; };
-/* Keeps candidate if it is nearer to word than what s has, and near enough. */
-void cs_suggest (const char *word, const char *candidate, struct cs_suggestion *s);
 const struct cs_cmd *cs_cmd_find (const struct cs_cmd *const *table, const char *word);
 void cs_help_overview (void);
 /* parent: the command it is a sub-command of, or NULL. */

@@ -80,18 +80,18 @@ run_make (struct cs_cli *cli, GError **err)
     return cs_fail (err, CS_E_USAGE, "--kernel FILE and --modules DIR go together");
   if (cs_cli_given (cli, "kernel") && cs_cli_given (cli, "deb"))
     return cs_fail (err, CS_E_USAGE, "give either --deb, or --kernel and --modules");
-  struct cs_store_txn *txn = cs_store_begin (name, "qemu", err);
+  struct cs_store_txn *txn = cs_store_begin (name, cs_cli_suffix (cli), err);
   if (txn == NULL)
     return FALSE;
   g_autoptr (GPtrArray) argv = g_ptr_array_new ();
   const char *first[] = { script, "--init", init, "--output", txn->path };
-  static const char *const passed[] = { "kernel", "modules", "deb" };
+  static const char *const passed[] = { "--kernel", "--modules", "--deb" };
   for (guint i = 0; i < G_N_ELEMENTS (first); i++)
     g_ptr_array_add (argv, (gpointer) first[i]);
   for (guint i = 0; i < G_N_ELEMENTS (passed); i++)
-    if (cs_cli_given (cli, passed[i])) {
-      g_ptr_array_add (argv, (gpointer) (i == 0 ? "--kernel" : i == 1 ? "--modules" : "--deb"));
-      g_ptr_array_add (argv, (gpointer) cs_cli_str (cli, passed[i]));
+    if (cs_cli_given (cli, passed[i] + 2)) {
+      g_ptr_array_add (argv, (gpointer) passed[i]);
+      g_ptr_array_add (argv, (gpointer) cs_cli_str (cli, passed[i] + 2));
     }
   g_ptr_array_add (argv, NULL);
   struct cs_spawn s = CS_SPAWN_INIT;

@@ -3,20 +3,16 @@
 #include "core/base/error.h"
 #include "core/build/build.h"
 #include "core/cli/cmd.h"
-#include "core/plugin/hv.h"
 
 static gboolean
 run_build (struct cs_cli *cli, GError **err)
 {
-  const char *hv = cs_cli_hypervisor (cli);
-  const char *suffix = cs_hv_suffix_of (hv);
   struct cs_build_opts o = {
     .file = cs_cli_str (cli, "file"),
     .dir = cs_cli_str (cli, "directory"),
     .name = cs_cli_arg (cli, 0),
     .format = cs_cli_str (cli, "format"),
-    /* Building needs no plugin: images of an unknown one are named as QEMU's. */
-    .suffix = suffix ? suffix : "qemu",
+    .suffix = cs_cli_suffix (cli),
     .force = cs_cli_flag (cli, "force"),
     .replace_root = cs_cli_flag (cli, "replace-root"),
     .dry_run = cs_cli_flag (cli, "dry-run"),

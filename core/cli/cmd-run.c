@@ -1,18 +1,16 @@
 /* capstan run. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
-#include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/spawn.h"
 #include "core/base/util.h"
 #include "core/build/build.h"
 #include "core/cli/cmd.h"
 #include "core/vm/vm.h"
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* What to run: -i IMAGE [INSTANCE], IMAGE, or the Capstanfile here. */
 static gboolean
-choose (struct cs_cli *cli, struct cs_run_opts *o, char **built, const char *suffix, GError **err)
+choose (struct cs_cli *cli, struct cs_run_opts *o, char **built, GError **err)
 {
   const char *arg = cs_cli_arg (cli, 0), *image = cs_cli_str (cli, "i");
   o->name = cs_cli_str (cli, "name");
@@ -26,30 +24,23 @@ choose (struct cs_cli *cli, struct cs_run_opts *o, char **built, const char *suf
     return TRUE;
   if (access ("Capstanfile", F_OK) != 0)
     return cs_fail (err, CS_E_USAGE, "give the name of an image, or run it where a Capstanfile is");
-  struct cs_build_opts b = { .suffix = suffix };
+  struct cs_build_opts b = { .suffix = cs_cli_suffix (cli) };
   if (!cs_build (&b, built, err))
     return FALSE;
   o->image = *built;
   return TRUE;
 }
 
-/* A process of its own that outlives this one, for what has to be done at the end. */
+/* A process that outlives this one, for what has to be done at the end. */
 static gboolean
 start_monitor (const struct cs_instance *i, GError **err)
 {
-  pid_t p = fork ();
-  if (p < 0)
-    return cs_fail_errno (err, "fork");
-  if (p > 0)
-    return TRUE;
-  setsid ();
-  int null = open ("/dev/null", O_RDWR);
-  for (int fd = 0; fd < 3; fd++)
-    dup2 (null, fd);
-  for (int fd = 3; fd < 256; fd++)
-    close (fd);
-  execl ("/proc/self/exe", "capstan", "monitor", i->name, (char *) NULL);
-  _exit (127);
+  const char *argv[] = { "/proc/self/exe", "monitor", i->name, NULL };
+  struct cs_spawn s = CS_SPAWN_INIT;
+  GPid pid;
+  s.argv = argv;
+  s.session = TRUE;
+  return cs_spawn_start (&s, &pid, err);
 }
 
 static gboolean
@@ -117,8 +108,7 @@ run_run (struct cs_cli *cli, GError **err)
       return cs_fail (err, CS_E_USAGE, "--env %s: expected NAME=VALUE", o.env[k]);
   if (o.memory < (16 << 20) || o.cpus < 1 || o.cpus > 255)
     return cs_fail (err, CS_E_USAGE, "-m takes at least 16M, -c 1 to 255");
-  const char *suffix = cs_hv_suffix_of (name);
-  if (!choose (cli, &o, &built, suffix != NULL ? suffix : "qemu", err))
+  if (!choose (cli, &o, &built, err))
     return FALSE;
   g_autofree char *uri = o.connect != NULL ? g_strconcat ("uri=", o.connect, NULL) : NULL;
   const char *options[] = { uri, NULL };

@@ -4,7 +4,6 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/cli/cmd.h"
-#include "core/plugin/hv.h"
 #include "core/store/store.h"
 #include "core/vm/instance.h"
 #include <errno.h>
@@ -186,7 +185,7 @@ static gboolean
 run_import (struct cs_cli *cli, GError **err)
 {
   const char *name = cs_cli_arg (cli, 0), *file = cs_cli_arg (cli, 1);
-  const char *forced = cs_cli_str (cli, "format"), *suffix = cs_hv_suffix_of (cs_cli_hypervisor (cli));
+  const char *forced = cs_cli_str (cli, "format");
   guint64 size = 0;
   if (!cs_name_check ("image name", name, FALSE, err))
     return FALSE;
@@ -216,7 +215,7 @@ run_import (struct cs_cli *cli, GError **err)
   x->format = g_strdup (format);
   x->guest = g_strdup (cs_cli_str (cli, "guest"));
   x->size = size;
-  struct cs_store_txn *t = cs_store_begin (name, suffix != NULL ? suffix : "qemu", err);
+  struct cs_store_txn *t = cs_store_begin (name, cs_cli_suffix (cli), err);
   gboolean ok = t != NULL;
   if (ok && !(ok = import_into (cli, t, in, file, x, err)))
     cs_store_abort (t);

@@ -84,6 +84,9 @@ void cs_cli_free (struct cs_cli *cli);
 /* The hypervisor and repository asked for: flag, then environment (CAPSTAN_HYPERVISOR,
  * CAPSTAN_REPO), then config.yaml, then "kvm" / NULL. Borrowed. */
 const char *cs_cli_hypervisor (const struct cs_cli *cli);
+/* The suffix of its image files; one that is not installed counts as the default's, since
+ * building and importing need no plugin. Borrowed. */
+const char *cs_cli_suffix (const struct cs_cli *cli);
 const char *cs_cli_repo (const struct cs_cli *cli);
 
 /* JSON output is by jansson; this prints a value and a newline and drops the reference. */
