@@ -84,7 +84,6 @@ image_at (const char *name, const char *dir, const char *suffix)
   i->suffix = g_strdup (suffix);
   i->file_size = (guint64) st.st_size;
   i->allocated = (guint64) st.st_blocks * 512;
-  i->mtime = st.st_mtime;
   if (access (index, F_OK) == 0 && (i->index = cs_index_load (index, &err)) == NULL)
     cs_warn ("%s", err->message);
   if (i->index == NULL)
@@ -207,10 +206,8 @@ cs_store_remove (const char *name, GError **err)
   }
   cs_store_clean (dir);
   g_autofree char *index = g_build_filename (dir, "index.yaml", NULL);
-  g_autofree char *built = g_build_filename (dir, ".built", NULL);
   if (unlink (index) != 0 && errno != ENOENT)
     return cs_fail_errno (err, "remove %s", index);
-  unlink (built);
   /* the folder, and the name space if it was the last: only when empty */
   g_autofree char *top = cs_root_path ("repository", NULL);
   while (strlen (dir) > strlen (top) && rmdir (dir) == 0) {

@@ -44,7 +44,6 @@ struct cs_image { /* one image file of one name */
   char *suffix; /* "qemu" */
   struct cs_index *index; /* never NULL; empty where index.yaml is absent */
   guint64 file_size, allocated; /* bytes */
-  gint64 mtime;
 };
 void cs_image_free (struct cs_image *i);
 
@@ -73,9 +72,11 @@ struct cs_store_txn *cs_store_begin (const char *name, const char *suffix, GErro
 gboolean cs_store_commit (struct cs_store_txn *txn, const struct cs_index *x, GError **err);
 void cs_store_abort (struct cs_store_txn *txn); /* NULL is fine */
 
-/* All images and the index of a name. In use by an instance: CAPSTAN_E_BUSY unless force. */
+/* All images and the index of a name. CAPSTAN_E_BUSY while somebody holds its lock; whether
+ * an instance stands on it is for the caller to ask (cs_instance_using). */
 gboolean cs_store_remove (const char *name, GError **err);
-/* Shared lock on a name while its image is opened or used as a backing file; -1 on error. */
+/* Lock on a name: shared while its image is opened or made an overlay of; -1 on error. A
+ * commit that a crash left is carried through before, since it could not be after. */
 int cs_store_lock (const char *name, gboolean exclusive, gboolean wait, GError **err);
 
 /* "raw", "qcow2", "vdi", "vmdk", by a strict reading of the header; refuses what must not

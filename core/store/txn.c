@@ -28,6 +28,8 @@ cs_store_lock (const char *name, gboolean exclusive, gboolean wait, GError **err
   g_autofree char *path = g_strdup_printf ("%s/image-%s", dir, flat);
   if (!cs_mkdirs (dir, 0755, err))
     return -1;
+  if (!exclusive)
+    cs_store_recover (name);
   return cs_lock_file (path, exclusive, wait, err);
 }
 

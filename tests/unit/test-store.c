@@ -171,6 +171,13 @@ crashes (void **state)
   put_text ("store/repository/c/c.qemu", "new");
   put_text ("store/repository/c/.commit", commit);
   is_image ("c", "new", "2");
+  /* who reads under a lock of its own does not wait for itself */
+  put_text ("store/repository/c/.commit", commit);
+  cs_autofd int shared = cs_store_lock ("c", FALSE, TRUE, NULL);
+  assert_true (shared >= 0);
+  is_image ("c", "new", "2");
+  close (shared);
+  shared = -1;
   /* the next writer cleans up */
   put_text ("store/repository/c/.tmp-b", "dead");
   add_image ("c", "qemu", "newer", "3");
