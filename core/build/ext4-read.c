@@ -17,11 +17,11 @@ struct reader {
   guint64 offset, length;
   const char *name;
   GHashTable *seen; /* ino -> inode, of files with several names; of directories: itself */
-  guint names, entries;
+  guint names;
   guint64 blocks;
   GError **err;
 };
-struct dir_walk { struct reader *r; const char *path; ext2_ino_t self; guint depth; gboolean ok; };
+struct dir_walk { struct reader *r; const char *path; guint depth; gboolean ok; };
 
 static gboolean
 bad (struct reader *r, const char *what, const char *path)
@@ -29,46 +29,73 @@ bad (struct reader *r, const char *what, const char *path)
   return cs_fail (r->err, CAPSTAN_E_INVAL, "the ext4 of %s is damaged: %s %s", r->name, what, path);
 }
 
-static int
-add_block (ext2_filsys fs, blk64_t *nr, e2_blkcnt_t logical, blk64_t ref, int ref_off, void *p)
+struct runs { struct reader *r; GArray *a; };
+
+/* n blocks of a file. No block belongs to two files, so all files have at most all blocks. */
+static gboolean
+add_run (struct runs *x, guint64 logical, guint64 physical, guint64 n)
 {
-  struct { GArray *a; struct reader *r; gboolean ok; } *x = p;
-  guint64 bs = fs->blocksize, at = *nr * bs;
-  if (logical < 0)
-    return 0;
-  /* no block belongs to two files, so all files have at most all blocks */
-  if (*nr >= x->r->length / bs || ++x->r->blocks > x->r->length / bs) {
-    x->ok = FALSE;
-    return BLOCK_ABORT;
-  }
+  struct reader *r = x->r;
+  guint64 bs = r->fs->blocksize, all = r->length / bs;
+  if (physical >= all || n > all - physical || n > all - r->blocks)
+    return FALSE;
+  r->blocks += n;
+  struct cs_extent e = { logical * bs, r->offset + physical * bs, n * bs };
   struct cs_extent *last = x->a->len > 0 ? &g_array_index (x->a, struct cs_extent, x->a->len - 1) : NULL;
-  struct cs_extent e = { (guint64) logical * bs, x->r->offset + at, bs };
   if (last != NULL && last->logical + last->length == e.logical &&
       last->physical + last->length == e.physical)
-    last->length += bs;
+    last->length += e.length;
   else
     g_array_append_val (x->a, e);
-  return 0;
+  return TRUE;
+}
+
+static int
+on_block (ext2_filsys fs, blk64_t *nr, e2_blkcnt_t logical, blk64_t ref, int ref_off, void *x)
+{
+  return logical < 0 || add_run (x, (guint64) logical, *nr, 1) ? 0 : BLOCK_ABORT | BLOCK_ERROR;
+}
+
+/* Extents that were allocated and never written read as zeros, whatever lies there. */
+static gboolean
+add_extents (struct runs *x, ext2_ino_t ino, struct ext2_inode *inode)
+{
+  ext2_extent_handle_t h;
+  struct ext2fs_extent e;
+  guint64 nodes = 0;
+  int op = EXT2_EXTENT_ROOT;
+  errcode_t rc = ext2fs_extent_open2 (x->r->fs, ino, inode, &h);
+  if (rc != 0)
+    return FALSE;
+  while ((rc = ext2fs_extent_get (h, op, &e)) == 0) {
+    op = EXT2_EXTENT_NEXT;
+    if (++nodes > x->r->length / x->r->fs->blocksize + 64)
+      break; /* more than there can be: a loop */
+    if ((e.e_flags & EXT2_EXTENT_FLAGS_LEAF) && !(e.e_flags & EXT2_EXTENT_FLAGS_UNINIT) &&
+        !add_run (x, e.e_lblk, e.e_pblk, e.e_len))
+      break;
+  }
+  ext2fs_extent_free (h);
+  return rc == EXT2_ET_EXTENT_NO_NEXT;
 }
 
 static gboolean
 read_file (struct reader *r, struct cs_inode *i, ext2_ino_t ino, struct ext2_inode *x, const char *path)
 {
-  struct { GArray *a; struct reader *r; gboolean ok; } b = {
-    g_array_new (FALSE, FALSE, sizeof (struct cs_extent)), r, TRUE };
   i->size = EXT2_I_SIZE (x);
   i->source = i->size > 0 ? CS_SRC_IMAGE : CS_SRC_NONE;
   i->fd = r->fd;
   i->fd_name = r->name;
-  if (x->i_flags & (EXT4_INLINE_DATA_FL | 0x800 /* encrypted */)) {
-    g_array_unref (b.a);
+  if (x->i_flags & (EXT4_INLINE_DATA_FL | 0x800 /* encrypted */))
     return bad (r, "inline or encrypted data, which cannot be read here:", path);
-  }
-  errcode_t e = ext2fs_block_iterate3 (r->fs, ino, BLOCK_FLAG_READ_ONLY | BLOCK_FLAG_DATA_ONLY,
-                                       NULL, add_block, &b);
+  struct runs b = { r, g_array_new (FALSE, FALSE, sizeof (struct cs_extent)) };
+  gboolean ok = x->i_flags & EXT4_EXTENTS_FL
+                    ? add_extents (&b, ino, x)
+                    : ext2fs_block_iterate3 (r->fs, ino, BLOCK_FLAG_READ_ONLY | BLOCK_FLAG_DATA_ONLY,
+                                             NULL, on_block, &b) == 0;
   i->n_extents = b.a->len;
   i->extents = (struct cs_extent *) (void *) g_array_free (b.a, FALSE);
-  return (e == 0 && b.ok) || bad (r, "the blocks of", path);
+  return ok || bad (r, "the blocks of", path);
 }
 
 static gboolean
@@ -141,7 +168,7 @@ on_entry (ext2_ino_t dir, int entry, struct ext2_dir_entry *de, int off, int bs,
 static gboolean
 read_dir (struct reader *r, ext2_ino_t ino, const char *path, guint depth)
 {
-  struct dir_walk w = { r, path, ino, depth, TRUE };
+  struct dir_walk w = { r, path, depth, TRUE };
   if (depth > MAX_DEPTH)
     return bad (r, "too deep:", path);
   errcode_t e = ext2fs_dir_iterate2 (r->fs, ino, 0, NULL, on_entry, &w);
