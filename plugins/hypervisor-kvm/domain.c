@@ -199,20 +199,31 @@ reachable (const char *path)
   return 1;
 }
 
+/* The first path of the spec that it may not reach, or NULL. */
+static const char *
+closed_path (const struct capstan_vm_spec *s)
+{
+  if (s->run_dir != NULL && !reachable (s->run_dir))
+    return s->run_dir;
+  for (const struct capstan_disk *const *d = s->disks; d != NULL && *d != NULL; d++)
+    if (!reachable ((*d)->path))
+      return (*d)->path;
+  for (const struct capstan_serial *const *p = s->serials; p != NULL && *p != NULL; p++)
+    if ((*p)->log != NULL && !reachable ((*p)->log))
+      return (*p)->log;
+  return NULL;
+}
+
 /* libvirt makes disks accessible to that user, and nothing that it does not know of. */
 static int
 seclabels (struct capstan_call *call, struct kvm *k, xmlTextWriterPtr w, const struct capstan_vm_spec *s)
 {
   if (!k->system)
     return 0;
-  int ok = s->run_dir == NULL || reachable (s->run_dir);
-  for (const struct capstan_disk *const *d = s->disks; d != NULL && *d != NULL; d++)
-    ok = ok && reachable ((*d)->path);
-  for (const struct capstan_serial *const *p = s->serials; p != NULL && *p != NULL; p++)
-    ok = ok && ((*p)->log == NULL || reachable ((*p)->log));
-  if (!ok) {
-    capstan_log (call, CAPSTAN_LOG_DEBUG,
-                 "the image's folder is closed to libvirt's user: QEMU runs as root");
+  const char *closed = closed_path (s);
+  if (closed != NULL) {
+    capstan_log (call, CAPSTAN_LOG_INFO,
+                 "%s is closed to libvirt's user: QEMU runs as root", closed);
     xmlTextWriterStartElement (w, X ("seclabel"));
     attribute (w, "type", "static");
     attribute (w, "model", "dac");

@@ -123,13 +123,14 @@ kvm_create (struct capstan_call *call, void *self, const struct capstan_vm_spec 
   return 0;
 }
 
-static virDomainPtr
-find (struct capstan_call *call, struct kvm *k, const struct capstan_vm_ref *r)
+/* 0 and *ret, or the error: not there is one code, a lost connection another. */
+static int
+find (struct capstan_call *call, struct kvm *k, const struct capstan_vm_ref *r, virDomainPtr *ret)
 {
-  virDomainPtr d = r->id != NULL ? virDomainLookupByUUIDString (k->conn, r->id) : NULL;
-  if (d == NULL)
-    kvm_error (call, "find", r->id != NULL ? r->id : "a machine without id");
-  return d;
+  if (r->id == NULL)
+    return capstan_error (call, CAPSTAN_E_INVAL, 0, "a machine without id");
+  *ret = virDomainLookupByUUIDString (k->conn, r->id);
+  return *ret != NULL ? 0 : kvm_error (call, "find", r->id);
 }
 
 static int
@@ -161,10 +162,11 @@ static int
 kvm_start (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
            const struct capstan_action *a)
 {
-  virDomainPtr d = find (call, self, r);
-  if (d == NULL)
-    return -CAPSTAN_E_NOTFOUND;
-  int rc = virDomainCreateWithFlags (d, a->flags & CAPSTAN_F_PAUSED ? VIR_DOMAIN_START_PAUSED : 0);
+  virDomainPtr d;
+  int rc = find (call, self, r, &d);
+  if (rc != 0)
+    return rc;
+  rc = virDomainCreateWithFlags (d, a->flags & CAPSTAN_F_PAUSED ? VIR_DOMAIN_START_PAUSED : 0);
   rc = rc < 0 ? kvm_error (call, "start", r->id) : 0;
   virDomainFree (d);
   return rc;
@@ -188,8 +190,8 @@ wait_off (struct capstan_call *call, virDomainPtr d, int until, uint32_t ms)
     if (st == until || st == CAPSTAN_VM_STOPPED || st == CAPSTAN_VM_CRASHED || st == CAPSTAN_VM_GONE)
       return st;
     if (ms != 0 && waited >= ms)
-      return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still %s after %u ms",
-                            virDomainGetName (d), "running", ms);
+      return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still running after %u ms",
+                            virDomainGetName (d), ms);
     int rc = capstan_host_->sleep_ms (call, 20);
     if (rc != 0)
       return rc;
@@ -200,10 +202,10 @@ static int
 kvm_stop (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
           const struct capstan_action *a)
 {
-  virDomainPtr d = find (call, self, r);
-  int reason, rc = 0;
-  if (d == NULL)
-    return -CAPSTAN_E_NOTFOUND;
+  virDomainPtr d;
+  int reason, rc = find (call, self, r, &d);
+  if (rc != 0)
+    return rc;
   if (state_of (d, &reason) != CAPSTAN_VM_STOPPED) {
     rc = a->flags & CAPSTAN_F_FORCE ? virDomainDestroy (d) : virDomainShutdown (d);
     /* it may have ended between the two */
@@ -218,6 +220,17 @@ kvm_stop (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
   return rc < 0 ? rc : 0;
 }
 
+/* A failed look-up: libvirt not knowing it is an answer (nothing is emitted, 0), a lost
+ * connection is an error and must not be read as "deleted". */
+static int
+gone (struct capstan_call *call, const struct capstan_vm_ref *r)
+{
+  virErrorPtr e = virGetLastError ();
+  if (r->id == NULL || (e != NULL && e->code == VIR_ERR_NO_DOMAIN))
+    return 0;
+  return kvm_error (call, "find", r->id);
+}
+
 static int
 kvm_destroy (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
              const struct capstan_action *a)
@@ -225,12 +238,8 @@ kvm_destroy (struct capstan_call *call, void *self, const struct capstan_vm_ref 
   struct kvm *k = self;
   int reason;
   virDomainPtr d = r->id != NULL ? virDomainLookupByUUIDString (k->conn, r->id) : NULL;
-  if (d == NULL) {
-    virErrorPtr e = virGetLastError ();
-    if (r->id == NULL || (e != NULL && e->code == VIR_ERR_NO_DOMAIN))
-      return 0;
-    return kvm_error (call, "find", r->id);
-  }
+  if (d == NULL)
+    return gone (call, r);
   int st = state_of (d, &reason), rc = 0;
   if (st != CAPSTAN_VM_STOPPED && st != CAPSTAN_VM_CRASHED && !(a->flags & CAPSTAN_F_FORCE))
     rc = capstan_error (call, CAPSTAN_E_STATE, 0, "%s is running", virDomainGetName (d));
@@ -246,10 +255,11 @@ static int
 simple (struct capstan_call *call, void *self, const struct capstan_vm_ref *r, const char *what,
         int (*f) (virDomainPtr))
 {
-  virDomainPtr d = find (call, self, r);
-  if (d == NULL)
-    return -CAPSTAN_E_NOTFOUND;
-  int rc = f (d) < 0 ? kvm_error (call, what, r->id) : 0;
+  virDomainPtr d;
+  int rc = find (call, self, r, &d);
+  if (rc != 0)
+    return rc;
+  rc = f (d) < 0 ? kvm_error (call, what, r->id) : 0;
   virDomainFree (d);
   return rc;
 }
@@ -297,17 +307,6 @@ emit (virDomainPtr d, struct capstan_list *list)
                : reason == VIR_DOMAIN_SHUTOFF_FAILED    ? CAPSTAN_REASON_FAILED
                                                         : CAPSTAN_REASON_UNKNOWN;
   return capstan_host_->emit_vm (list, &i);
-}
-
-/* A failed look-up: libvirt not knowing it is an answer (nothing is emitted, 0), a lost
- * connection is an error and must not be read as "deleted". */
-static int
-gone (struct capstan_call *call, const struct capstan_vm_ref *r)
-{
-  virErrorPtr e = virGetLastError ();
-  if (r->id == NULL || (e != NULL && e->code == VIR_ERR_NO_DOMAIN))
-    return 0;
-  return kvm_error (call, "find", r->id);
 }
 
 static int
@@ -388,9 +387,10 @@ kvm_console (struct capstan_call *call, void *self, const struct capstan_vm_ref 
              const struct capstan_console_req *q, struct capstan_console_rsp *ret)
 {
   struct sockaddr_un a = { .sun_family = AF_UNIX };
-  virDomainPtr d = find (call, self, r);
-  if (d == NULL)
-    return -CAPSTAN_E_NOTFOUND;
+  virDomainPtr d;
+  int rc = find (call, self, r, &d);
+  if (rc != 0)
+    return rc;
   int ok = socket_path (d, q->role != NULL && strcmp (q->role, "control") == 0, a.sun_path,
                         sizeof a.sun_path);
   virDomainFree (d);
