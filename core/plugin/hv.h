@@ -45,7 +45,7 @@ gboolean cs_hv_stop (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags,
 gboolean cs_hv_destroy (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, GError **err);
 gboolean cs_hv_pause (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err);
 gboolean cs_hv_resume (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err);
-/* NULL and no error where ret_vm is NULL. A VM the backend no longer knows has state GONE. */
+/* A VM that the backend no longer knows has the state GONE. */
 gboolean cs_hv_info (struct cs_hv *hv, const struct cs_vm_ref *r, struct cs_vm **ret_vm,
                      GError **err);
 /* CAPSTAN_E_TIMEOUT after timeout_ms (0: for ever). */

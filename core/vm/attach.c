@@ -8,12 +8,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <termios.h>
 
-enum { ESCAPE = 0x1d, STOP_SECONDS = 10 }; /* Ctrl-] */
+enum { ESCAPE = 0x1d /* Ctrl-] */, STOP_SECONDS = 10, CHUNK = 16384 };
 static struct termios saved;
 static gboolean raw;
 
@@ -43,19 +43,23 @@ make_raw (void)
 struct attach {
   struct cs_instance *i;
   struct cs_hv *hv;
-  int console, signals, watch;
-  gboolean hold; /* input waits until the guest is ready */
-  double kill_at; /* when patience with a stop ends, or 0 */
+  int console, signals, watch, control;
   gboolean tty, out_tty, input, detached;
-  guint stops, escapes;
-  char held; /* a CR whose LF may follow */
+  gboolean hold;  /* input waits until the guest is ready */
+  guint stops;
+  double say_at;  /* when a stop is said again, or 0 */
+  double kill_at; /* when patience with it ends */
+  double escaped; /* until when a second Ctrl-] may come, or 0 */
+  char in[8192];  /* input that the console has not taken yet */
+  gsize in_at, in_len;
+  gboolean held;  /* a CR whose LF may follow */
 };
 
 /* A guest's terminal ends lines with CR LF; a file or pipe gets what the program wrote. */
 static gboolean
 print (struct attach *a, const char *buf, gsize n, GError **err)
 {
-  char out[16384];
+  char out[CHUNK + 1]; /* and the CR that was held */
   gsize o = 0;
   if (a->out_tty)
     return cs_write_all (STDOUT_FILENO, buf, n, "standard output", err);
@@ -65,11 +69,6 @@ print (struct attach *a, const char *buf, gsize n, GError **err)
     a->held = buf[k] == '\r';
     if (!a->held)
       out[o++] = buf[k];
-    if (o > sizeof out - 2) {
-      if (!cs_write_all (STDOUT_FILENO, out, o, "standard output", err))
-        return FALSE;
-      o = 0;
-    }
   }
   return cs_write_all (STDOUT_FILENO, out, o, "standard output", err);
 }
@@ -80,77 +79,110 @@ stop (struct attach *a)
 {
   g_autoptr (GError) e = NULL;
   if (a->stops++ == 0 && g_strcmp0 (a->i->guest, "linux") == 0) {
-    cs_autofd int fd = cs_hv_console (a->hv, &a->i->ref, "control", &e);
-    if (fd >= 0 && cs_write_all (fd, "stop\n", 5, "the control channel", &e)) {
+    a->control = cs_hv_console (a->hv, &a->i->ref, "control", &e);
+    if (a->control >= 0 && cs_stop_say (a->control)) {
+      a->say_at = cs_now () + 1;
       a->kill_at = cs_now () + STOP_SECONDS;
       return;
     }
   }
   g_clear_error (&e);
-  a->kill_at = 0;
+  a->say_at = 0;
   if (!cs_hv_stop (a->hv, &a->i->ref, CAPSTAN_F_FORCE, 0, &e))
     cs_warn ("%s", e->message);
 }
 
-static gboolean
-keys (struct attach *a, const char *buf, gsize n, GError **err)
+/* Does what is due by now; answers how long poll may wait, in ms. */
+static int
+due (struct attach *a)
 {
-  for (gsize k = 0; k < n; k++) {
-    if (a->tty && buf[k] == ESCAPE) {
-      if (++a->escapes == 2)
-        stop (a);
-      continue;
-    }
-    if (a->escapes == 1) {
-      a->detached = TRUE;
-      return TRUE;
-    }
-    if (write (a->console, buf + k, 1) < 0 && errno != EAGAIN)
-      return TRUE; /* it is ending; the console says so next */
+  double now = cs_now (), next = 0;
+  if (a->escaped > 0 && now >= a->escaped)
+    a->detached = TRUE;
+  if (a->say_at > 0 && now >= a->kill_at)
+    stop (a); /* it did not heed the first */
+  else if (a->say_at > 0 && now >= a->say_at) {
+    cs_stop_say (a->control); /* a guest that is still booting does not listen yet */
+    a->say_at = now + 1;
   }
-  return TRUE;
+  if (a->escaped > 0)
+    next = a->escaped;
+  if (a->say_at > 0 && (next == 0 || a->say_at < next))
+    next = a->say_at;
+  return next == 0 ? -1 : MAX (0, (int) ((next - now) * 1000) + 1);
+}
+
+/* Input as it was typed; Ctrl-] is ours. */
+static void
+keys (struct attach *a)
+{
+  gsize n = 0;
+  for (gsize k = 0; k < a->in_len; k++) {
+    if (a->tty && a->in[k] == ESCAPE && a->escaped > 0) {
+      a->escaped = 0;
+      stop (a);
+    } else if (a->tty && a->in[k] == ESCAPE)
+      a->escaped = cs_now () + 0.5;
+    else if (a->escaped > 0)
+      a->detached = TRUE;
+    else
+      a->in[n++] = a->in[k];
+  }
+  a->in_at = 0;
+  a->in_len = n;
+}
+
+/* Never blocks: a guest that does not read its input still has its output read. */
+static void
+feed (struct attach *a)
+{
+  ssize_t n = write (a->console, a->in + a->in_at, a->in_len - a->in_at);
+  if (n > 0)
+    a->in_at += (gsize) n;
+  else if (n < 0 && errno != EAGAIN && errno != EINTR)
+    a->in_at = a->in_len; /* it is ending; the console says so next */
 }
 
 static gboolean
 pump (struct attach *a, GError **err)
 {
-  char buf[8192];
+  char buf[CHUNK];
   for (;;) {
-    struct pollfd f[4] = { { a->console, POLLIN, 0 }, { a->signals, POLLIN, 0 },
-                           { a->input && !a->hold ? STDIN_FILENO : -1, POLLIN, 0 },
-                           { a->hold ? a->watch : -1, POLLIN, 0 } };
-    /* after one Ctrl-] the second has half a second to come */
-    int ms = a->kill_at > 0 ? MAX (0, (int) ((a->kill_at - cs_now ()) * 1000) + 1) : -1;
-    int r = poll (f, 4, a->escapes == 1 ? 500 : ms);
-    if (r < 0 && errno != EINTR)
-      return cs_fail_errno (err, "poll");
-    if (r == 0 && a->escapes == 1)
-      a->detached = TRUE;
+    int ms = due (a);
     if (a->detached)
       return TRUE;
-    if (a->kill_at > 0 && cs_now () >= a->kill_at)
-      stop (a); /* it did not heed the first */
-    if (r > 0 && f[3].revents != 0 && read (a->watch, buf, sizeof buf) > 0)
-      a->hold = !cs_instance_ready (a->i);
-    if (r > 0 && f[0].revents != 0) {
+    gboolean full = a->in_at < a->in_len, more = a->input && !a->hold && !full;
+    struct pollfd f[4] = { { a->console, (short) (POLLIN | (full ? POLLOUT : 0)), 0 },
+                           { a->signals, POLLIN, 0 },
+                           { more ? STDIN_FILENO : -1, POLLIN, 0 },
+                           { a->hold ? a->watch : -1, POLLIN, 0 } };
+    if (poll (f, 4, ms) < 0) {
+      if (errno == EINTR)
+        continue;
+      return cs_fail_errno (err, "poll");
+    }
+    if (f[0].revents & POLLOUT)
+      feed (a);
+    if (f[0].revents & ~POLLOUT) {
       ssize_t n = read (a->console, buf, sizeof buf);
       if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
-        return TRUE;
+        return !a->held || cs_write_all (STDOUT_FILENO, "\r", 1, "standard output", err);
       if (n > 0 && !print (a, buf, (gsize) n, err))
         return FALSE;
     }
-    if (r > 0 && f[1].revents & POLLIN) {
+    if (f[1].revents & POLLIN) {
       struct signalfd_siginfo si;
       if (read (a->signals, &si, sizeof si) == sizeof si)
         stop (a);
     }
-    if (r > 0 && f[2].revents != 0) {
-      ssize_t n = read (STDIN_FILENO, buf, sizeof buf);
-      if (n <= 0)
-        a->input = FALSE; /* the end of the input is not the end of the machine */
-      else if (!keys (a, buf, (gsize) n, err))
-        return FALSE;
+    if (f[2].revents != 0) {
+      ssize_t n = read (STDIN_FILENO, a->in, sizeof a->in);
+      a->in_len = n > 0 ? (gsize) n : 0;
+      a->input = n > 0; /* the end of the input is not the end of the machine */
+      keys (a);
     }
+    if (f[3].revents != 0 && read (a->watch, buf, sizeof buf) > 0)
+      a->hold = !cs_instance_ready (a->i);
   }
 }
 
@@ -170,7 +202,7 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
   if (start && !cs_hv_start (hv, &i->ref, pause ? CAPSTAN_F_PAUSED : 0, err))
     return FALSE;
   struct attach a = { .i = i, .hv = hv, .tty = !no_tty && isatty (STDIN_FILENO),
-                      .out_tty = isatty (STDOUT_FILENO), .input = TRUE };
+                      .out_tty = isatty (STDOUT_FILENO), .input = TRUE, .control = -1 };
   /* Text from a pipe must not reach the boot loader, which would take it for keys. */
   cs_autofd int watch = start && !a.tty && g_strcmp0 (i->guest, "linux") == 0
                         ? inotify_init1 (IN_CLOEXEC | IN_NONBLOCK) : -1;
@@ -180,6 +212,7 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
   if (console < 0)
     return FALSE;
   a.console = console;
+  fcntl (console, F_SETFL, fcntl (console, F_GETFL) | O_NONBLOCK);
   sigemptyset (&set);
   sigaddset (&set, SIGINT);
   sigaddset (&set, SIGTERM);
@@ -193,6 +226,7 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
   }
   gboolean ok = (!pause || cs_hv_resume (hv, &i->ref, err)) && pump (&a, err);
   restore ();
+  cs_close_fd (&a.control);
   sigprocmask (SIG_SETMASK, &old, NULL);
   if (!ok)
     return FALSE;

@@ -53,21 +53,30 @@ has_format (const char *list, const char *format)
   return g_strv_contains ((const char *const *) l, format);
 }
 
+/* qemu-img or qemu-io in the instance's folder: file names are relative, since qemu-io parts
+ * its commands at blanks and knows no quotes. */
+static gboolean
+tool (struct cs_instance *i, const char *const *argv, GError **err)
+{
+  struct cs_spawn s = CS_SPAWN_INIT;
+  s.argv = argv;
+  s.dir = i->dir;
+  gboolean ok = cs_spawn_check (&s, err);
+  cs_spawn_clear (&s);
+  return ok;
+}
+
 static gboolean
 make_overlay (struct cs_instance *i, const struct cs_image *im, const char *format,
               const struct capstan_caps *caps, GError **err)
 {
   g_autofree char *path = NULL;
   if (has_format (caps->formats, "qcow2")) {
-    struct cs_spawn s = CS_SPAWN_INIT;
     i->disk = g_strdup ("disk.qcow2");
     i->disk_format = g_strdup ("qcow2");
-    path = cs_instance_path (i, i->disk);
-    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", im->path, path, NULL };
-    s.argv = argv;
-    gboolean ok = cs_spawn_check (&s, err);
-    cs_spawn_clear (&s);
-    return ok;
+    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", im->path,
+                           i->disk, NULL };
+    return tool (i, argv, err);
   }
   if (!has_format (caps->formats, "raw") || strcmp (format, "raw") != 0)
     return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "image %s is %s, which %s does not take (%s)",
@@ -84,12 +93,30 @@ make_overlay (struct cs_instance *i, const struct cs_image *im, const char *form
   return cs_copy_range (in, 0, out, 0, im->file_size, im->path, path, err);
 }
 
-/* The instance's own command line, in its overlay. */
+/* What the disk holds, whoever made it; g_free. */
+static char *
+read_cmdline (struct cs_instance *i, GError **err)
+{
+  gboolean is_raw = strcmp (i->disk_format, "raw") == 0;
+  g_autofree char *path = cs_instance_path (i, is_raw ? i->disk : "head");
+  /* the sector before it as well, so that one reader serves both */
+  const char *argv[] = { "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", "count=64",
+                         "if=disk.qcow2", "of=head", NULL };
+  if (!is_raw && !tool (i, argv, err))
+    return NULL;
+  cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return cs_fail_errno_null (err, "open %s", path);
+  if (!is_raw)
+    unlink (path);
+  return cs_cmdline_read (fd, path, err);
+}
+
 static gboolean
 write_cmdline (struct cs_instance *i, GError **err)
 {
-  g_autofree char *path = cs_instance_path (i, i->disk);
   if (strcmp (i->disk_format, "raw") == 0) {
+    g_autofree char *path = cs_instance_path (i, i->disk);
     cs_autofd int fd = open (path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
       return cs_fail_errno (err, "open %s", path);
@@ -99,43 +126,24 @@ write_cmdline (struct cs_instance *i, GError **err)
   gsize n = CS_ALIGN (strlen (i->cmdline) + 1, 512);
   g_autofree char *buf = g_malloc0 (n);
   memcpy (buf, i->cmdline, strlen (i->cmdline));
-  /* a relative name: qemu-io parts its command at blanks and knows no quotes */
   g_autofree char *cmd =
       g_strdup_printf ("write -q -s cmdline %d %" G_GSIZE_FORMAT, CS_CMDLINE_OFFSET, n);
   const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, i->disk, NULL };
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  s.dir = i->dir;
-  gboolean ok = cs_write_file (text, buf, n, 0600, err) && cs_spawn_check (&s, err);
-  cs_spawn_clear (&s);
-  return ok;
+  return cs_write_file (text, buf, n, 0600, err) && tool (i, argv, err);
 }
 
+/* -e and --env: of this instance, in its overlay. */
 static gboolean
-own_cmdline (struct cs_instance *i, const struct cs_image *im, const struct cs_run_opts *o, GError **err)
+own_cmdline (struct cs_instance *i, const struct cs_run_opts *o, GError **err)
 {
   if (o->cmd == NULL && o->env[0] == NULL)
     return TRUE;
-  const char *built = im->index->cmdline;
-  g_autofree char *read = NULL;
-  if (built == NULL && g_strcmp0 (im->index->format, "raw") == 0) {
-    cs_autofd int fd = open (im->path, O_RDONLY | O_CLOEXEC);
-    read = fd >= 0 ? cs_cmdline_read (fd, im->path, NULL) : NULL;
-    built = read;
-  }
+  g_autofree char *built = read_cmdline (i, err);
   if (built == NULL)
-    built = "";
-  g_autofree char *app = o->cmd != NULL ? cs_cmdline_replace_app (built, o->cmd) : g_strdup (built);
-  /* later --env of the same name holds, so what the user gives stands last of the options */
-  g_autofree char *rest = cs_cmdline_replace_app (app, "");
-  const char *tail = app + strlen (g_strchomp (rest));
-  g_autofree char *with = cs_cmdline_make (o->env, tail + strspn (tail, " "), i->guest, err);
-  if (with == NULL)
     return FALSE;
-  i->cmdline = *rest != '\0' ? g_strconcat (rest, " ", with, NULL) : g_steal_pointer (&with);
-  if (strlen (i->cmdline) > CS_CMDLINE_MAX)
-    return cs_fail (err, CAPSTAN_E_LIMIT, "the command line is longer than %d bytes", CS_CMDLINE_MAX);
-  return write_cmdline (i, err);
+  g_autofree char *app = o->cmd != NULL ? cs_cmdline_replace_app (built, o->cmd) : g_strdup (built);
+  i->cmdline = cs_cmdline_make (o->env, app, i->guest, err);
+  return i->cmdline != NULL && write_cmdline (i, err);
 }
 
 static gboolean
@@ -173,7 +181,12 @@ take_name (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
   g_autofree char *base = g_path_get_basename (o->image);
   const char *suffix = cs_hv_suffix (hv);
   g_autofree char *top = cs_root_path ("instances", suffix, NULL);
+  g_autofree char *lock_path = g_build_filename (top, ".lock", NULL);
   if (!cs_mkdirs (top, 0711, err) || (o->name != NULL && !cs_name_check ("instance name", o->name, FALSE, err)))
+    return NULL;
+  /* two that find the same stopped instance must not both take its place */
+  cs_autofd int lock = cs_lock_file (lock_path, TRUE, TRUE, err);
+  if (lock < 0)
     return NULL;
   for (guint n = 1; n < 10000; n++) {
     g_autofree char *name = o->name != NULL ? g_strdup (o->name)
@@ -211,7 +224,7 @@ create_vm (struct cs_instance *i, struct cs_hv *hv, const struct cs_image *im,
       return fd >= 0 ? FALSE : cs_fail_errno (err, "open %s", im->path);
   }
   cs_autofd int lock = cs_store_lock (im->name, FALSE, TRUE, err);
-  if (lock < 0 || !make_overlay (i, im, format, caps, err) || !own_cmdline (i, im, o, err))
+  if (lock < 0 || !make_overlay (i, im, format, caps, err) || !own_cmdline (i, o, err))
     return FALSE;
   gboolean can = (caps->bits & CAPSTAN_HV_KERNEL_BOOT) && im->index->kernel_length > 0 && strcmp (format, "raw") == 0;
   if (g_strcmp0 (o->boot, "direct") == 0 && !can)
@@ -309,6 +322,12 @@ cs_instance_delete (struct cs_instance *i, struct cs_hv *hv, gboolean force, GEr
 }
 
 gboolean
+cs_stop_say (int control)
+{
+  return cs_write_all (control, "stop\n", 5, "the control channel", NULL);
+}
+
+gboolean
 cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError **err)
 {
   g_autoptr (GError) e = NULL;
@@ -316,8 +335,11 @@ cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError
     return TRUE;
   if (g_strcmp0 (i->guest, "linux") == 0) {
     cs_autofd int fd = cs_hv_console (hv, &i->ref, "control", &e);
-    if (fd >= 0 && cs_write_all (fd, "stop\n", 5, "the control channel", NULL) && seconds > 0 &&
-        cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, seconds * 1000, NULL, NULL))
+    /* each second anew: a guest that is still booting does not listen yet */
+    for (guint k = 0; k < seconds && fd >= 0 && cs_stop_say (fd); k++)
+      if (cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 1000, NULL, NULL))
+        return TRUE;
+    if (!is_running (i, hv)) /* it closed the channel by ending */
       return TRUE;
     cs_info ("%s did not stop in %u s; powering it off", i->name, seconds);
   } else

@@ -6,6 +6,7 @@
 #include "core/base/yaml.h"
 #include "core/store/store.h"
 #include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -145,19 +146,25 @@ cs_instance_run_dir (const struct cs_instance *i, GError **err)
   return g_steal_pointer (&dir);
 }
 
-/* The last line of control.log that begins with key. */
+/* The last line of control.log that begins with key; of a long line, its start. The guest
+ * writes it, so it may be of any size. */
 static char *
 control_line (const struct cs_instance *i, const char *key)
 {
   g_autofree char *path = cs_instance_path (i, "control.log");
-  g_autofree char *text = cs_read_file (path, 16 * 1024 * 1024, NULL, NULL);
-  g_auto (GStrv) lines = g_strsplit_set (text != NULL ? text : "", "\r\n", 0);
-  char *found = NULL;
-  for (char **l = lines; *l != NULL; l++)
-    if (g_str_has_prefix (*l, key)) {
+  char line[256], *found = NULL;
+  gboolean start = TRUE;
+  FILE *f = fopen (path, "re");
+  while (f != NULL && fgets (line, sizeof line, f) != NULL) {
+    gboolean whole = strchr (line, '\n') != NULL;
+    if (start && g_str_has_prefix (line, key)) {
       g_free (found);
-      found = g_strdup (*l + strlen (key));
+      found = g_strdup (g_strchomp (line + strlen (key)));
     }
+    start = whole;
+  }
+  if (f != NULL)
+    fclose (f);
   return found;
 }
 

@@ -5,10 +5,12 @@
  *     instance.yaml   the record (below); written whole, renamed
  *     disk.<format>   overlay over the stored image, or a copy
  *     kernel, initrd  for a direct boot
+ *     cmdline         its own command line, where -e or --env asked for one
+ *     auto            there if nobody chose the name: once stopped, a new one may take it
  *     console.log     what the application printed, from the first byte of the first start
  *     control.log     lines of the guest's control channel: "ready", "exit N"
- *     lock            flock: exclusive while the instance is created, started or deleted
  *     attached        flock: held by whoever reads the console
+ * instances/<suffix>/.lock is a flock: held while a name is taken.
  * Sockets lie in the run folder (see cs_instance_run_dir): their paths must stay under
  * 108 bytes. */
 #ifndef CS_INSTANCE_H

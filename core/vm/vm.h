@@ -21,6 +21,8 @@ struct cs_hv *cs_instance_hv (const struct cs_instance *i, GError **err);
 struct cs_instance *cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err);
 /* force: stops it first. */
 gboolean cs_instance_delete (struct cs_instance *i, struct cs_hv *hv, gboolean force, GError **err);
+/* Says "stop" on the control channel; heard once is enough. FALSE: nobody there. */
+gboolean cs_stop_say (int control);
 gboolean cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError **err);
 /* Terminal and console, until the machine ends (*ret_ended TRUE) or the user detaches.
  * start: the machine is started once the console is open. */
