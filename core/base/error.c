@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -119,6 +120,7 @@ cs_exit_status (const GError *err)
 void
 cs_print_error (const char *msg)
 {
+  cs_progress_hide ();
   fprintf (stderr, "capstan: %s\n", msg);
 }
 
@@ -129,6 +131,7 @@ cs_print_error (const char *msg)
   va_start (ap, fmt);                                                                    \
   g_autofree char *msg = g_strdup_vprintf (fmt, ap);                                     \
   va_end (ap);                                                                           \
+  cs_progress_hide ();                                                                   \
   fprintf (stderr, "%s%s\n", prefix, msg)
 
 void
