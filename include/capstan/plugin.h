@@ -112,7 +112,8 @@ struct capstan_action {
 struct capstan_caps {
   uint32_t struct_size, reserved;
   uint64_t bits;     /* CAPSTAN_HV_* or CAPSTAN_REPO_* */
-  const char *formats, *archs, *nics; /* open sets, best first: "qcow2,raw"; NULL: any */
+  const char *formats, *archs, *nics; /* open sets, best first: "qcow2,raw"; NULL: any.
+                                         formats of a repository: encodings, see there */
   const char *accel;  /* hypervisor: what a VM would get now, "kvm", "tcg"; NULL: n/a */
   const char *detail; /* a line for people: the connection used, the version found */
 };
@@ -235,7 +236,7 @@ struct capstan_entry { /* one image or package in a repository */
 struct capstan_query {
   uint32_t struct_size, flags;
   const char *name, *version, *arch, *kind, *format; /* NULL: any */
-  const char *text; /* search */
+  const char *text; /* search: what a name or description contains, letter case ignored */
   const char *page; /* what list answered as next_page, or NULL */
   uint64_t limit;   /* 0: the server's own */
   const struct capstan_kv *params; size_t n_params;
@@ -297,7 +298,8 @@ struct capstan_host {
   int (*emit_vm) (struct capstan_list *, const struct capstan_vm_info *);
   int (*emit_entry) (struct capstan_list *, const struct capstan_entry *);
   /* Sinks. begin answers how many bytes are there already (0 unless part.offset was given).
-   * write goes on from there; pwrite may come from several threads; hole is zeros. */
+   * write goes on from there; pwrite may come from several threads; hole is zeros. The rest
+   * is said above capstan_repo_ops. */
   int (*sink_begin) (struct capstan_sink *, const struct capstan_file *,
                      uint64_t *ret_offset);
   int (*sink_write) (struct capstan_sink *, const void *, size_t);
@@ -360,6 +362,105 @@ struct capstan_hypervisor_ops {
                   const struct capstan_console_req *, struct capstan_console_rsp *);
   /* 1.1 appends here */
 };
+/* How repositories work. What is said here holds for every plugin; tests/repo/suite.sh and
+ * tests/plugin/contract-repo check it.
+ *
+ * Choosing. The .plugin file says `schemes: http,https` (what stands before the first ':')
+ * and `patterns: https:*.git, github.com/?*` ('*' is any text, '/' too; '?' is one
+ * character). The core reads that without loading anything: a pattern wins over a scheme,
+ * the name given by --repo-type over both; of those that claim a URL alike, the ones whose
+ * `match' answers 1 stay. open is given the URL as the user wrote it, never with a password in it; it parses,
+ * and does not talk to a server. What is set for a repository ("ca", "endpoint", "region",
+ * "release-tag", ...) are options of open, in the provider's table.
+ *
+ * Names and paths. A name is "app" or "a/b/app", checked by the core. Paths are relative to
+ * the repository, with '/' and not escaped; the layout is that of the original Capstan:
+ *     <name>/index.yaml                              role "index"
+ *     <name>/<last part>.<suffix>[.gz|.zst]          role "image"
+ * The suffix ("qemu", "vbox") comes as param "suffix" of resolve, list and push. A repository
+ * that holds one image only at its root resolves the last part of its URL (without ".git").
+ * Only the core reads index.yaml: plugins move bytes and never look into them.
+ *
+ * list emits what there is, any order, at least `name' of each, and *ret_next_page for the
+ * next call or NULL. With what costs nothing beside the listing: files (index), size,
+ * created, etag. query.text is only given where REPO_SEARCH is; else the core filters. What
+ * is no image of the layout is passed over. Where nothing can be listed: E_UNSUPPORTED.
+ *
+ * resolve looks for exactly one name (query.version only with REPO_VERSIONS: tag, branch,
+ * commit) and emits one entry, or fails with E_NOTFOUND that says where it looked. `files'
+ * are what was seen to be there, never guesses: the index if there is one, then each image
+ * file of the suffix, best first (several encodings may lie there; the index says which
+ * counts), with path, role, encoding by name (".gz" gzip, ".zst" zstd), wire_size and etag
+ * where known. An entry without an index, or without an image of this suffix, is emitted
+ * too; without both it is E_NOTFOUND. entry.etag stands for the entry as a whole (that of
+ * index.yaml, else of the image), ref is the plugin's own word for the entry as it is now
+ * (a commit; else its name): fetch and remove are given it back.
+ *
+ * fetch sends `parts' in order, each: sink_begin, then sink_write..., or sink_pwrite... from
+ * any threads, then sink_end. ref NULL: the paths alone say what (many indexes of a list).
+ *   - sink_begin is given path, the etag as it is NOW, wire_size and encoding where known.
+ *     *ret_offset is where to go on: part.offset if file.etag is part.etag, byte by byte and
+ *     no weak one ("W/..."); else 0, and the sink has thrown away what it had. Who asked the
+ *     server for a range guards it (If-Range), and starts at 0 when the file has changed;
+ *     where a server cannot go on in the middle, the plugin reads that far and drops it.
+ *     Whatever fits as an etag may be one (a blob's name, Last-Modified); NULL: no resume.
+ *   - Bytes are those of the wire, as stored: no Accept-Encoding, nothing decoded. Decoding,
+ *     digests, space and limits are the core's. sink_write appends at the offset; sink_pwrite
+ *     says where, every byte once; sink_hole appends zeros. One part uses either pwrite or
+ *     the other two. Pieces go in ascending order (8 MiB is good), since what is resumed is
+ *     the part without gaps.
+ *   - If a sink function fails, the plugin stops and returns that code unchanged. If the
+ *     transfer fails, it returns its error and does not call sink_end. sink_end answers
+ *     E_NET for a file shorter than wire_size, E_CHECKSUM, E_QUOTA, ...
+ *   - if_none_match is entry.etag: E_NOT_MODIFIED if it still is that, with nothing begun.
+ *
+ * push sends the source's files in order (image, then index.yaml), to files[i].path. All is
+ * known before: sizes, sha256, wire_sha256, encoding. if_match is entry.etag of resolve,
+ * if_none_match "*" when nothing was there. Of two pushers that saw the same state one
+ * succeeds, the other gets E_CONFLICT, and image and index that lie there then are of the
+ * one: so the condition is asked before anything is sent, and holds for each write where
+ * the server can (image and index: each by the etag that was seen at the start). Where it
+ * cannot (501), the plugin asks again just before it writes, and caps leaves out
+ * REPO_CONDITIONAL. After the index is in place, the same image in other encodings is
+ * removed (a failure there is a log line), and a listing that the server keeps is brought
+ * up to date. An upload that dies leaves nothing under a final name; with UPLOAD_RESUME it
+ * goes on at the next push by what state_put kept (the core forgets it after success, and
+ * gives it only for the same bytes to the same place; value NULL forgets a key).
+ * source_pread is of wire bytes, any order, any threads, repeatable. rsp.etag is the
+ * entry's etag from now on. caps.formats are the encodings in order of liking ("gzip,none,
+ * zstd"; NULL: "none"): the first is what push uses without --compress.
+ *
+ * remove takes away all files of the entry, index first; E_CONFLICT if ref names a state
+ * that is no longer; gone already: 0. maintain removes unfinished uploads of this repository
+ * older than param "older_than" (seconds, 86400) and what the plugin caches of no use; with
+ * "dry_run" "true" it only logs (INFO) what it would remove.
+ *
+ * Errors. NOTFOUND: no such name, version, bucket. AUTH: no credentials or wrong ones (401,
+ * SignatureDoesNotMatch), after secret_result (.., 0). PERM: known but not allowed (403,
+ * read-only). NET: cannot connect, reset, cut short, 5xx. TIMEOUT: silence (60 s without a
+ * byte). BUSY: 429, 503 with retry_after. QUOTA: the server's space. CONFLICT,
+ * NOT_MODIFIED: above. CHECKSUM: the server's own check of an upload failed. UNTRUSTED: TLS
+ * certificate or host key. LIMIT: redirects, sizes. UNSUPPORTED: the server cannot do that.
+ * INVAL: URL or option. IO: local. The text names the URL (without secrets), the status, and
+ * the first words of the server's own text if it is text; a body of an error is never data.
+ * The core retries NET, TIMEOUT and BUSY (fetch goes on where it was), waits as retry_after
+ * says, else 0.5 s, 1 s, 2 s, ...; so plugins do not retry, but for a piece of a parallel
+ * transfer or where a protocol demands it, a few times.
+ *
+ * Threads and cancelling. One operation at a time for each open. A plugin's own threads end
+ * before the operation returns. Every wait includes cancel_fd or asks cancelled at least
+ * each 100 ms, and then returns E_CANCELLED; sinks and sources answer it too.
+ *
+ * Progress. The core counts what goes into sinks. push says progress ("upload", bytes the
+ * server has, all bytes); other long phases say what they are ("clone", done, total).
+ *
+ * Secrets. secret (realm, key): realm is "https://host[:port]" or longer ("s3://bucket"), in
+ * lower case, without user; key is "username", "password", "token", "access_key_id",
+ * "secret_access_key", "session_token". The core asks CAPSTAN_SECRET_<REALM>_<KEY>,
+ * ~/.capstan/credentials, netrc and the helper program, and answers NULL where none has it.
+ * What a kind of server has of its own (AWS_*, GITHUB_TOKEN, ~/.aws) the plugin reads itself,
+ * before it asks. secret_result tells how it went. Secrets never go into argv, logs, errors
+ * or URLs, nor to another host after a redirect. */
 struct capstan_repo_ops {
   uint32_t struct_size, reserved;
   int (*probe) (struct capstan_call *);
