@@ -4,6 +4,8 @@
 #include "core/base/progress.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 int cs_verbosity = CS_NORMAL;
 
@@ -117,37 +119,48 @@ cs_exit_status (const GError *err)
   }
 }
 
+/* Colour only for people: on a terminal, and not if NO_COLOR is set (no-color.org). */
+static gboolean
+colour (void)
+{
+  static int yes = -1;
+  if (yes < 0) {
+    const char *no = g_getenv ("NO_COLOR"), *term = g_getenv ("TERM");
+    yes = (no == NULL || *no == '\0') && term != NULL && strcmp (term, "dumb") != 0 &&
+          isatty (STDERR_FILENO);
+  }
+  return yes;
+}
+
 void
 cs_print_error (const char *msg)
 {
-  cs_progress_hide ();
-  fprintf (stderr, "capstan: %s\n", msg);
+  fprintf (stderr, colour () ? "\033[1;31mcapstan:\033[m %s\n" : "capstan: %s\n", msg);
 }
 
-#define SAY(min, prefix)                                                                 \
+#define SAY(min, prefix, coloured)                                                       \
   va_list ap;                                                                            \
   if (cs_verbosity < (min))                                                              \
     return;                                                                              \
   va_start (ap, fmt);                                                                    \
   g_autofree char *msg = g_strdup_vprintf (fmt, ap);                                     \
   va_end (ap);                                                                           \
-  cs_progress_hide ();                                                                   \
-  fprintf (stderr, "%s%s\n", prefix, msg)
+  fprintf (stderr, "%s%s\n", colour () ? coloured : prefix, msg)
 
 void
 cs_warn (const char *fmt, ...)
 {
-  SAY (CS_QUIET, "capstan: warning: ");
+  SAY (CS_QUIET, "capstan: warning: ", "\033[1;33mcapstan: warning:\033[m ");
 }
 
 void
 cs_info (const char *fmt, ...)
 {
-  SAY (CS_NORMAL, "");
+  SAY (CS_NORMAL, "", "");
 }
 
 void
 cs_debug (const char *fmt, ...)
 {
-  SAY (CS_VERBOSE, "capstan: ");
+  SAY (CS_VERBOSE, "capstan: ", "\033[2mcapstan:\033[m ");
 }

@@ -3,18 +3,19 @@
 # in the other two. SPDX-License-Identifier: BSD-3-Clause
 . "$top_srcdir/tests/functions.sh"
 
-capstan __man >"$work/man.roff"
-sed 's/\\f[BRIP]//g; s/\\-/-/g; s/\\e/\\/g' "$work/man.roff" >"$work/man"
+plain () { sed 's/\\f[BRIP]//g; s/\\-/-/g; s/\\e/\\/g'; }
+capstan __man | plain >"$work/man"
 # long options of a help text: "  -x, --name ARG" and "      --name"
 options () { sed -n 's/^  \(-., \|    \)\(--[a-z0-9-]*\).*/\2/p' | sort -u; }
 # check WORDS...: one command
 n=0
 check () {
   capstan "$@" --help >"$work/help"
-  grep -qF ".SS \"capstan $*" "$work/man" || fail "'$*' is not in the manual page"
+  capstan __man "$1" | plain >"$work/page"
+  grep -qF "capstan $* " "$work/page" || fail "'$*' is not in its manual page"
   capstan __complete "$@" -- >"$work/complete"
-  awk -v s=".SS \"capstan $*" 'index($0, s) == 1 { on = 1; next } /^\.S[SH]/ { on = 0 } on' \
-    "$work/man" >"$work/section"
+  head=".SS \"capstan $*\""; [ -n "${2:-}" ] || head=".SH DESCRIPTION"
+  awk -v s="$head" '$0 == s { on = 1; next } /^\.S[SH]/ { on = 0 } on' "$work/page" >"$work/section"
   for o in $(options <"$work/help"); do
     n=$((n + 1))
     grep -q -e "^\(-., \)\{0,1\}$o\( \|\$\)" "$work/section" || fail "$* $o is not in the manual page"
@@ -25,6 +26,7 @@ capstan __complete "" >"$work/commands"
 capstan help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' | sort >"$work/a"
 sort "$work/commands" | cmp - "$work/a" || fail "help and completion list other commands"
 while read -r c; do
+  grep -qF "capstan-$c(1)" "$work/man" || fail "$c is not in capstan(1)"
   capstan "$c" --help >"$work/help"
   subs=$(sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' "$work/help")
   if [ -n "$subs" ]; then
@@ -69,10 +71,40 @@ if command -v bash >/dev/null; then
     "$top_srcdir/completion/capstan.bash" || fail "bash: a file with a blank"
 fi
 
+# topics: each stands in the overview and explains something
+for t in $(capstan help | sed -n 's/^capstan help TOPIC explains: //p'); do
+  capstan help "$t" | grep -q 'See also:' || fail "help $t"
+done
+status 2 capstan help capstanfiel; err_has "Did you mean 'capstanfile'?"
+status 2 capstan help plugin lits; err_has "Did you mean 'list'?"
+
+# colour on a terminal only, and never with NO_COLOR
+if command -v python3 >/dev/null; then
+  cat >"$work/on-tty.py" <<'END'
+import os, pty, sys
+out = b""
+def read (fd):
+    global out
+    b = os.read (fd, 4096)
+    out += b
+    return b""
+pty.spawn (sys.argv[1:], read)
+print (out.decode (), end = "")
+END
+  export TERM=xterm
+  python3 "$work/on-tty.py" "$top_builddir/run" capstan rmi nothere </dev/null >"$work/tty"
+  grep -q "$(printf '\033')" "$work/tty" || fail "no colour on a terminal: $(cat "$work/tty")"
+  NO_COLOR=1 python3 "$work/on-tty.py" "$top_builddir/run" capstan rmi nothere </dev/null >"$work/tty"
+  ! grep -q "$(printf '\033')" "$work/tty" || fail "colour with NO_COLOR"
+  grep -q nothere "$work/tty" || fail "no message"
+fi
+status 3 capstan rmi nothere
+! grep -q "$(printf '\033')" "$work/err" || fail "colour in a file"
+
 # the pages are good roff
 if command -v groff >/dev/null; then
-  groff -man -Tutf8 -ww "$work/man.roff" 2>"$work/err" >"$work/out"
-  [ ! -s "$work/err" ] || { cat "$work/err" >&2; fail "capstan.1"; }
-  groff -man -Tutf8 -ww "$top_srcdir/docs/Capstanfile.5" 2>"$work/err" >"$work/out"
-  [ ! -s "$work/err" ] || { cat "$work/err" >&2; fail "Capstanfile.5"; }
+  for page in "$top_builddir"/docs/man/*.1 "$top_srcdir"/docs/*.[1-9] "$top_srcdir"/plugins/*/*.1; do
+    groff -man -Tutf8 -ww "$page" 2>"$work/err" >"$work/out"
+    [ ! -s "$work/err" ] || { cat "$work/err" >&2; fail "$page"; }
+  done
 fi
