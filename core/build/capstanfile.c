@@ -224,7 +224,7 @@ scan_rootfs (const struct cs_capstanfile *c, struct cs_tree *t, GError **err)
                     c->rootfs_line, c->rootfs);
   /* The folder itself may be a symlink; it stands for "/". */
   g_autofree char *dir = g_strconcat (c->rootfs, "/", NULL);
-  if (!cs_tree_scan (t, "/", dir, err))
+  if (!cs_tree_scan (t, "/", dir, NULL, err))
     return FALSE;
   t->root->perm = 0755; /* a private working folder must not close the guest's root */
   return TRUE;
@@ -243,7 +243,7 @@ cs_capstanfile_scan (const struct cs_capstanfile *c, struct cs_tree *t, GError *
       g_autofree char *base = g_path_get_basename (f->src);
       dst = g_strconcat (f->dst, base, NULL); /* "/lib/: x.so" goes into /lib */
     }
-    if (!cs_tree_scan (t, dst ? dst : f->dst, f->src, &e))
+    if (!cs_tree_scan (t, dst ? dst : f->dst, f->src, NULL, &e))
       return cs_fail (err, e->code == CAPSTAN_E_NOTFOUND ? CAPSTAN_E_INVAL : e->code,
                       "%s:%u: files: %s", c->path, f->line, e->message);
   }

@@ -202,6 +202,7 @@ read_tree (struct reader *r, GError **err)
     return fail_bad (r, "its root is no directory", err);
   if (!cs_tree_put (r->t, "/", r->made[0], err))
     return FALSE;
+  r->made[0] = r->t->root; /* which stays the one it was */
   struct todo *d = g_new0 (struct todo, 1);
   d->path = g_strdup ("");
   g_queue_push_tail (q, d);

@@ -11,8 +11,10 @@
 char *
 cs_source_name (const struct cs_inode *i)
 {
-  if (i->source == CS_SRC_HOST)
-    return g_build_filename (i->dir->path, i->name, NULL);
+  if (i->source == CS_SRC_HOST) {
+    g_autofree char *dir = cs_srcdir_path (i->dir);
+    return g_build_filename (dir, i->name, NULL);
+  }
   if (i->source == CS_SRC_IMAGE)
     return g_strdup_printf ("%s: data", i->fd_name ? i->fd_name : "base image");
   return g_strdup ("data made by capstan");
@@ -37,8 +39,16 @@ cs_source_open (struct cs_inode *i, GError **err)
 {
   g_autofree char *path = cs_source_name (i);
   int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
-  cs_autofd int fd = i->dir->fd >= 0 ? openat (i->dir->fd, i->name, flags)
-                                     : open (path, flags);
+  int dir = cs_srcdir_fd (i->dir, err);
+  if (dir < 0)
+    return -1;
+  cs_autofd int fd = openat (dir, i->name, flags);
+  if (fd < 0 && (errno == ENOENT || errno == ELOOP)) {
+    cs_fail (err, CAPSTAN_E_CONFLICT,
+             "%s %s while the image was built; build again", path,
+             errno == ENOENT ? "vanished" : "changed");
+    return -1;
+  }
   if (fd < 0) {
     cs_fail_errno (err, "open %s", path);
     return -1;
@@ -97,7 +107,8 @@ cs_source_read (struct cs_inode *i, void *buf, gsize max, GError **err)
   }
   if (i->source == CS_SRC_HOST) {
     cs_autofd int fd = cs_source_open (i, err);
-    return fd >= 0 && cs_pread_all (fd, buf, i->size, 0, name, err);
+    return fd >= 0 && cs_pread_all (fd, buf, i->size, 0, name, err) &&
+           check_same (i, fd, name, err);
   }
   memset (buf, 0, i->size);
   for (guint k = 0; k < i->n_extents; k++) {

@@ -7,66 +7,159 @@
 #include <sys/stat.h>
 #include "core/base/error.h"
 #include "core/base/util.h"
+#include "core/build/ignore.h"
 #include "core/build/tree.h"
 
+struct scan {
+  struct cs_tree *t;
+  const struct cs_scan_opts *o;
+  GString *host, *guest, *ignore; /* paths of what is looked at */
+  guint depth;
+};
+
 static struct cs_srcdir *
-srcdir_new (struct cs_tree *t, const char *path)
+srcdir_new (struct cs_tree *t, struct cs_srcdir *parent, const char *name,
+            const struct stat *st)
 {
   struct cs_srcdir *d = g_new0 (struct cs_srcdir, 1);
-  d->path = g_strdup (path);
+  d->tree = t;
+  d->parent = parent;
+  d->name = cs_tree_name (t, name);
+  d->dev = st->st_dev;
+  d->ino = st->st_ino;
   d->fd = -1;
   g_ptr_array_add (t->srcdirs, d);
   return d;
 }
 
+char *
+cs_srcdir_path (const struct cs_srcdir *d)
+{
+  GString *s = g_string_new (d->name);
+  for (; d->parent; d = d->parent) {
+    const char *up = d->parent->name;
+    g_string_prepend_c (s, '/');
+    g_string_prepend_len (s, up, (gssize) (strlen (up) - g_str_has_suffix (up, "/")));
+  }
+  return g_string_free (s, FALSE);
+}
+
+/* Of an open parent. */
+static int
+open_one (struct cs_srcdir *d, int parent, GError **err)
+{
+  struct stat st;
+  int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (d->parent ? O_NOFOLLOW : 0);
+  cs_autofd int fd = openat (parent, d->name, flags);
+  if (fd < 0 || fstat (fd, &st) < 0) {
+    int e = errno;
+    g_autofree char *path = cs_srcdir_path (d);
+    errno = e;
+    cs_fail_errno (err, "open the directory %s", path);
+    return -1;
+  }
+  if (st.st_dev != d->dev || st.st_ino != d->ino) {
+    g_autofree char *path = cs_srcdir_path (d);
+    cs_fail (err, CAPSTAN_E_CONFLICT, "%s changed while the image was built; build again",
+             path);
+    return -1;
+  }
+  return cs_steal_fd (&fd);
+}
+
+int
+cs_srcdir_fd (struct cs_srcdir *d, GError **err)
+{
+  if (d->fd >= 0)
+    return d->fd;
+  g_autoptr (GPtrArray) way = g_ptr_array_new (); /* down from one that is open */
+  for (; d->fd < 0 && d->parent; d = d->parent)
+    g_ptr_array_add (way, d);
+  if (d->fd < 0) {
+    g_ptr_array_add (way, d);
+    d = NULL;
+  }
+  for (guint k = way->len; k-- > 0;) {
+    struct cs_srcdir *next = g_ptr_array_index (way, k);
+    struct cs_tree *t = next->tree;
+    struct cs_srcdir **slot = &t->open_dirs[t->next_dir++ % CS_TREE_DIRS];
+    int fd = open_one (next, d ? d->fd : AT_FDCWD, err);
+    if (fd < 0)
+      return -1;
+    if (*slot) { /* the one that was opened first */
+      cs_close_fd (&(*slot)->fd);
+      (*slot)->fd = -1;
+    }
+    next->fd = fd;
+    d = *slot = next;
+  }
+  return d->fd;
+}
+
+/* *i stays NULL where it is left out. */
 static gboolean
-fail_special (mode_t mode, const char *path, GError **err)
+special_file (struct scan *s, mode_t mode, GError **err)
 {
   const char *what = S_ISFIFO (mode)                      ? "FIFO"
                      : S_ISSOCK (mode)                    ? "socket"
                      : S_ISBLK (mode) || S_ISCHR (mode) ? "device"
                                                           : "special file";
+  if (s->o->skip_special) {
+    cs_warn ("left out: %s is a %s", s->host->str, what);
+    return TRUE;
+  }
   return cs_fail (err, CAPSTAN_E_INVAL,
                   "%s is a %s; an image holds files, directories and symbolic links: "
-                  "remove it", path, what);
+                  "remove it, or leave such files out with --skip-special", s->host->str,
+                  what);
 }
 
 /* The target, exactly as it is. */
 static gboolean
-read_link (struct cs_inode *i, int dirfd, const char *name, const char *path, GError **err)
+read_link (struct scan *s, struct cs_inode *i, int dirfd, const char *name, GError **err)
 {
   gsize room = 256;
   for (;;) {
     g_autofree char *buf = g_malloc (room + 1);
     ssize_t n = readlinkat (dirfd, name, buf, room);
     if (n < 0)
-      return cs_fail_errno (err, "read the symbolic link %s", path);
+      return cs_fail_errno (err, "read the symbolic link %s", s->host->str);
     if ((gsize) n < room) {
       buf[n] = 0;
       i->size = (guint64) n;
-      i->bytes = g_steal_pointer (&buf);
+      i->bytes = g_strdup (buf);
       return TRUE;
     }
     room *= 2;
   }
 }
 
-/* A file or symlink; NULL and the error if it cannot be one. */
-static struct cs_inode *
-scan_leaf (struct cs_tree *t, struct cs_srcdir *dir, int dirfd, const char *name,
-           const char *path, const struct stat *st, GError **err)
+static void
+set_owner (struct scan *s, struct cs_inode *i)
 {
+  if (!s->o->set_owner)
+    return;
+  i->uid = s->o->uid;
+  i->gid = s->o->gid;
+}
+
+/* A file or symlink; *ret is NULL if it is to be left out. `name` is the tree's. */
+static gboolean
+scan_leaf (struct scan *s, struct cs_srcdir *dir, int dirfd, const char *name,
+           const struct stat *st, struct cs_inode **ret, GError **err)
+{
+  struct cs_tree *t = s->t;
   struct cs_inode *i;
   guint64 key[2] = { st->st_dev, st->st_ino };
-  if (!S_ISREG (st->st_mode) && !S_ISLNK (st->st_mode)) {
-    fail_special (st->st_mode, path, err);
-    return NULL;
-  }
-  if (st->st_nlink > 1 && (i = g_hash_table_lookup (t->links, key)))
-    return i;
-  i = cs_inode_new (t, st->st_mode, st->st_mode & 07777);
+  *ret = NULL;
+  if (!S_ISREG (st->st_mode) && !S_ISLNK (st->st_mode))
+    return special_file (s, st->st_mode, err);
+  if (st->st_nlink > 1 && (*ret = g_hash_table_lookup (t->links, key)))
+    return TRUE;
+  *ret = i = cs_inode_new (t, st->st_mode, st->st_mode & 07777);
   if (st->st_nlink > 1)
     g_hash_table_insert (t->links, g_memdup2 (key, sizeof key), i);
+  set_owner (s, i);
   i->dev = st->st_dev;
   i->ino = st->st_ino;
   i->host_mtime_ns = st->st_mtim.tv_sec * G_GINT64_CONSTANT (1000000000) +
@@ -74,17 +167,17 @@ scan_leaf (struct cs_tree *t, struct cs_srcdir *dir, int dirfd, const char *name
   i->host_ctime_ns = st->st_ctim.tv_sec * G_GINT64_CONSTANT (1000000000) +
                      st->st_ctim.tv_nsec;
   if (S_ISLNK (st->st_mode))
-    return read_link (i, dirfd, name, path, err) ? i : NULL;
+    return read_link (s, i, dirfd, name, err);
   /* Readable by all: no need to ask; reading it will tell. */
   if ((st->st_mode & 0444) != 0444 && faccessat (dirfd, name, R_OK, AT_EACCESS) < 0)
-    return cs_fail_errno_null (err, "read %s", path);
+    return cs_fail_errno (err, "read %s", s->host->str);
   i->size = (guint64) st->st_size;
   if (i->size > 0) {
     i->source = CS_SRC_HOST;
     i->dir = dir;
-    i->name = g_strdup (name);
+    i->name = name;
   }
-  return i;
+  return TRUE;
 }
 
 static int
@@ -94,110 +187,164 @@ compare_names (gconstpointer a, gconstpointer b)
 }
 
 static GPtrArray *
-read_names (DIR *d, const char *path, GError **err)
+read_names (struct scan *s, int fd, GError **err)
 {
-  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  enum { ROOM = 32 * 1024 };
+  g_autofree char *buf = g_malloc (ROOM);
+  g_autoptr (GPtrArray) names = g_ptr_array_new ();
+  if (lseek (fd, 0, SEEK_SET) < 0)
+    return cs_fail_errno_null (err, "read the directory %s", s->host->str);
   for (;;) {
-    errno = 0;
-    struct dirent *e = readdir (d);
-    if (!e && errno != 0)
-      return cs_fail_errno_null (err, "read the directory %s", path);
-    if (!e)
+    ssize_t n = getdents64 (fd, buf, ROOM);
+    if (n < 0)
+      return cs_fail_errno_null (err, "read the directory %s", s->host->str);
+    if (n == 0)
       break;
-    if (strcmp (e->d_name, ".") != 0 && strcmp (e->d_name, "..") != 0)
-      g_ptr_array_add (names, g_strdup (e->d_name));
+    for (ssize_t at = 0; at < n;) {
+      const struct dirent64 *e = (const void *) (buf + at);
+      at += e->d_reclen;
+      if (strcmp (e->d_name, ".") != 0 && strcmp (e->d_name, "..") != 0)
+        g_ptr_array_add (names, (gpointer) cs_tree_name (s->t, e->d_name));
+    }
   }
   g_ptr_array_sort (names, compare_names);
   return g_steal_pointer (&names);
 }
 
 static void
-close_dir (DIR **d)
+path_add (GString *path, const char *name)
 {
-  if (*d)
-    closedir (*d);
+  if (path->len == 0 || path->str[path->len - 1] != '/')
+    g_string_append_c (path, '/');
+  g_string_append (path, name);
 }
 
-struct subdir { char *host, *guest; };
+static gboolean scan_dir (struct scan *s, struct cs_srcdir *from, struct cs_inode *to,
+                          GError **err);
 
-static void
-subdir_free (gpointer p)
-{
-  struct subdir *s = p;
-  g_free (s->host);
-  g_free (s->guest);
-  g_free (s);
-}
-
-/* Everything in a directory. Subdirectories are put into the plan in order and read only
- * after this one is closed, so that depth costs no descriptors. */
+/* A name of a directory; the paths are its own. */
 static gboolean
-scan_dir (struct cs_tree *t, const char *guest, const char *host, GError **err)
+scan_name (struct scan *s, struct cs_srcdir *from, struct cs_inode *to, const char *name,
+           GError **err)
 {
-  g_autoptr (GPtrArray) subdirs = g_ptr_array_new_with_free_func (subdir_free);
-  {
-    int fd = open (host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-      return cs_fail_errno (err, "open the directory %s", host);
-    __attribute__ ((cleanup (close_dir))) DIR *d = fdopendir (fd);
-    if (!d) {
-      close (fd);
-      return cs_fail_errno (err, "open the directory %s", host);
-    }
-    g_autoptr (GPtrArray) names = read_names (d, host, err);
-    if (!names)
-      return FALSE;
-    struct cs_srcdir *dir = srcdir_new (t, host);
-    for (guint k = 0; k < names->len; k++) {
-      const char *name = g_ptr_array_index (names, k);
-      g_autofree char *path = g_build_filename (host, name, NULL);
-      g_autofree char *to = g_strconcat (guest, strcmp (guest, "/") ? "/" : "", name, NULL);
-      struct stat st;
-      if (fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return cs_fail_errno (err, "look at %s", path);
-      if (S_ISDIR (st.st_mode)) {
-        if (!cs_tree_put_dir (t, to, st.st_mode & 07777, err))
-          return FALSE;
-        struct subdir *s = g_new (struct subdir, 1);
-        s->host = g_steal_pointer (&path);
-        s->guest = g_steal_pointer (&to);
-        g_ptr_array_add (subdirs, s);
-        continue;
-      }
-      struct cs_inode *i = scan_leaf (t, dir, fd, name, path, &st, err);
-      if (!i || !cs_tree_put (t, to, i, err))
-        return FALSE;
-    }
+  struct stat st;
+  struct cs_inode *i;
+  int fd = cs_srcdir_fd (from, err);
+  if (fd < 0)
+    return FALSE;
+  if (fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+    if (errno == ENOENT)
+      return cs_fail (err, CAPSTAN_E_CONFLICT, "%s vanished while the image was built; "
+                      "build again", s->host->str);
+    return cs_fail_errno (err, "look at %s", s->host->str);
   }
-  for (guint k = 0; k < subdirs->len; k++) {
-    struct subdir *s = g_ptr_array_index (subdirs, k);
-    if (!scan_dir (t, s->guest, s->host, err))
+  if (s->o->ignore && cs_ignore_has (s->o->ignore, s->ignore->str, S_ISDIR (st.st_mode)))
+    return TRUE;
+  if (!S_ISDIR (st.st_mode))
+    return scan_leaf (s, from, fd, name, &st, &i, err) &&
+           (!i || cs_tree_add (s->t, to, name, i, s->guest->str, err));
+  struct cs_node *there = cs_tree_child (to, name);
+  if (there && S_ISLNK (there->inode->type)) { /* goes where the symlink leads */
+    if (!(i = cs_tree_put_dir (s->t, s->guest->str, st.st_mode & 07777, err)))
       return FALSE;
+  } else {
+    i = cs_inode_new (s->t, S_IFDIR, st.st_mode & 07777);
+    if (!cs_tree_add (s->t, to, name, i, s->guest->str, err))
+      return FALSE;
+    i = there ? there->inode : i;
   }
+  set_owner (s, i);
+  return scan_dir (s, srcdir_new (s->t, from, name, &st), i, err);
+}
+
+static gboolean
+scan_dir (struct scan *s, struct cs_srcdir *from, struct cs_inode *to, GError **err)
+{
+  gsize host = s->host->len, guest = s->guest->len, ignore = s->ignore->len;
+  int fd = cs_srcdir_fd (from, err);
+  if (fd < 0)
+    return FALSE;
+  if (++s->depth > CS_TREE_DEPTH)
+    return cs_fail (err, CAPSTAN_E_LIMIT, "directories are nested deeper than %d: %.100s...",
+                    CS_TREE_DEPTH, s->host->str);
+  g_autoptr (GPtrArray) names = read_names (s, fd, err);
+  if (!names)
+    return FALSE;
+  for (guint k = 0; k < names->len; k++) {
+    const char *name = g_ptr_array_index (names, k);
+    path_add (s->host, name);
+    path_add (s->guest, name);
+    path_add (s->ignore, name);
+    if (!scan_name (s, from, to, name, err))
+      return FALSE;
+    g_string_truncate (s->host, host);
+    g_string_truncate (s->guest, guest);
+    g_string_truncate (s->ignore, ignore);
+  }
+  s->depth--;
   return TRUE;
+}
+
+/* The directory that a file named by itself is in; often the same as for the last one. */
+static struct cs_srcdir *
+srcdir_of (struct scan *s, const char *host_path, GError **err)
+{
+  struct cs_tree *t = s->t;
+  g_autofree char *path = g_path_get_dirname (host_path);
+  struct stat st;
+  if (stat (path, &st) < 0)
+    return cs_fail_errno_null (err, "%s", path);
+  if (t->srcdirs->len > 0) {
+    struct cs_srcdir *last = g_ptr_array_index (t->srcdirs, t->srcdirs->len - 1);
+    if (!last->parent && strcmp (last->name, path) == 0 && last->dev == st.st_dev &&
+        last->ino == st.st_ino)
+      return last;
+  }
+  return srcdir_new (t, NULL, path, &st);
+}
+
+static gboolean
+scan_top (struct scan *s, const char *guest_path, const char *host_path, GError **err)
+{
+  struct stat st;
+  struct cs_inode *i;
+  if (lstat (host_path, &st) < 0)
+    return cs_fail_errno (err, "%s", host_path);
+  if (S_ISDIR (st.st_mode)) {
+    if (!(i = cs_tree_put_dir (s->t, guest_path, st.st_mode & 07777, err)))
+      return FALSE;
+    set_owner (s, i);
+    return scan_dir (s, srcdir_new (s->t, NULL, host_path, &st), i, err);
+  }
+  g_autofree char *base = g_path_get_basename (host_path);
+  const char *name = cs_tree_name (s->t, base);
+  struct cs_srcdir *dir = srcdir_of (s, host_path, err);
+  int fd = dir ? cs_srcdir_fd (dir, err) : -1;
+  if (fd < 0 || !scan_leaf (s, dir, fd, name, &st, &i, err))
+    return FALSE;
+  if (i && s->o->perm >= 0 && S_ISREG (i->type))
+    i->perm = s->o->perm & 07777;
+  return !i || cs_tree_put (s->t, guest_path, i, err);
 }
 
 gboolean
 cs_tree_scan (struct cs_tree *t, const char *guest_path, const char *host_path,
-              GError **err)
+              const struct cs_scan_opts *o, GError **err)
 {
-  struct stat st;
-  if (lstat (host_path, &st) < 0)
-    return cs_fail_errno (err, "%s", host_path);
-  if (S_ISDIR (st.st_mode)) {
-    if (!cs_tree_put_dir (t, guest_path, st.st_mode & 07777, err))
-      return FALSE;
-    return scan_dir (t, guest_path, host_path, err);
-  }
-  g_autofree char *dir_path = g_path_get_dirname (host_path);
-  g_autofree char *name = g_path_get_basename (host_path);
-  struct cs_srcdir *dir = srcdir_new (t, dir_path);
-  struct cs_inode *i = scan_leaf (t, dir, AT_FDCWD, host_path, host_path, &st, err);
-  if (!i)
-    return FALSE;
-  if (i->source == CS_SRC_HOST && i->dir == dir) {
-    g_free (i->name); /* looked up by its whole path above */
-    i->name = g_steal_pointer (&name);
-  }
-  return cs_tree_put (t, guest_path, i, err);
+  static const struct cs_scan_opts none = CS_SCAN_INIT;
+  struct scan s = { .t = t, .o = o ? o : &none };
+  /* Another owner or mode than elsewhere: not the same file. */
+  gboolean own = o && (o->set_owner || o->perm >= 0);
+  if (own)
+    g_hash_table_remove_all (t->links);
+  s.host = g_string_new (host_path);
+  s.guest = g_string_new (guest_path);
+  s.ignore = g_string_new (s.o->ignore_path);
+  gboolean ok = scan_top (&s, guest_path, host_path, err);
+  g_string_free (s.host, TRUE);
+  g_string_free (s.guest, TRUE);
+  g_string_free (s.ignore, TRUE);
+  if (own)
+    g_hash_table_remove_all (t->links);
+  return ok;
 }

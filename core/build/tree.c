@@ -9,33 +9,41 @@
 
 #define MAX_LINKS 40 /* symlinks followed in one path, as Linux has it */
 
-static void
-node_free (gpointer p)
-{
-  struct cs_node *n = p;
-  g_free (n->name);
-  g_free (n);
-}
+#define POOL (64 * 1024)
 
 static void
-inode_free (gpointer p)
+inode_clear (struct cs_inode *i)
 {
-  struct cs_inode *i = p;
-  g_free (i->name);
   g_free (i->bytes);
   g_free (i->extents);
   if (i->children)
     g_ptr_array_unref (i->children);
-  g_free (i);
 }
 
-static void
-srcdir_free (gpointer p)
+/* Zeroed memory that is freed with the tree. There may be hundreds of thousands of pieces. */
+static gpointer
+pool_new (struct cs_tree *t, gsize n)
 {
-  struct cs_srcdir *d = p;
-  cs_close_fd (&d->fd);
-  g_free (d->path);
-  g_free (d);
+  n = CS_ALIGN (n, sizeof (gpointer));
+  if (n > t->pool_left) {
+    gsize room = MAX (n, POOL);
+    g_ptr_array_add (t->pool, g_malloc0 (room));
+    t->pool_left = room;
+    if (room > POOL) { /* all of it */
+      t->pool_left = 0;
+      return g_ptr_array_index (t->pool, t->pool->len - 1);
+    }
+  }
+  char *block = g_ptr_array_index (t->pool, t->pool->len - 1);
+  t->pool_left -= n;
+  return block + POOL - t->pool_left - n;
+}
+
+const char *
+cs_tree_name (struct cs_tree *t, const char *name)
+{
+  gsize n = strlen (name) + 1;
+  return memcpy (pool_new (t, n), name, n);
 }
 
 static guint
@@ -54,13 +62,13 @@ link_equal (gconstpointer a, gconstpointer b)
 struct cs_inode *
 cs_inode_new (struct cs_tree *t, mode_t type, guint perm)
 {
-  struct cs_inode *i = g_new0 (struct cs_inode, 1);
+  struct cs_inode *i = pool_new (t, sizeof *i);
   i->type = type & S_IFMT;
   i->perm = perm & 07777;
   i->mtime = t->mtime;
   i->fd = -1;
   if (S_ISDIR (type))
-    i->children = g_ptr_array_new_with_free_func (node_free);
+    i->children = g_ptr_array_new ();
   g_ptr_array_add (t->inodes, i);
   return i;
 }
@@ -73,8 +81,9 @@ cs_tree_new (void)
   gint64 n;
   if (epoch && g_ascii_string_to_signed (epoch, 10, 0, G_MAXINT64, &n, NULL))
     t->mtime = n;
-  t->inodes = g_ptr_array_new_with_free_func (inode_free);
-  t->srcdirs = g_ptr_array_new_with_free_func (srcdir_free);
+  t->inodes = g_ptr_array_new ();
+  t->srcdirs = g_ptr_array_new_with_free_func (g_free);
+  t->pool = g_ptr_array_new_with_free_func (g_free);
   t->links = g_hash_table_new_full (link_hash, link_equal, g_free, NULL);
   t->root = cs_inode_new (t, S_IFDIR, 0755);
   t->root->nlink = 1;
@@ -86,9 +95,15 @@ cs_tree_free (struct cs_tree *t)
 {
   if (!t)
     return;
+  for (guint k = 0; k < t->inodes->len; k++)
+    inode_clear (g_ptr_array_index (t->inodes, k));
+  for (guint k = 0; k < CS_TREE_DIRS; k++)
+    if (t->open_dirs[k])
+      cs_close_fd (&t->open_dirs[k]->fd);
   g_hash_table_unref (t->links);
   g_ptr_array_unref (t->inodes);
   g_ptr_array_unref (t->srcdirs);
+  g_ptr_array_unref (t->pool);
   g_free (t);
 }
 
@@ -131,38 +146,35 @@ cs_tree_child (struct cs_inode *dir, const char *name)
   return g_ptr_array_index (dir->children, n);
 }
 
-static gboolean add_child (struct cs_inode *dir, const char *name, struct cs_inode *inode,
-                           const char *path, GError **err);
-
-/* The new directory keeps what is in the old one; names in both are merged. */
+/* A directory over a directory. */
 static gboolean
-take_children (struct cs_inode *fresh, struct cs_inode *old, const char *path,
-               GError **err)
+merge (struct cs_tree *t, struct cs_inode *old, struct cs_inode *fresh, const char *path,
+       GError **err)
 {
   if (fresh == old)
     return TRUE;
-  GPtrArray *own = fresh->children;
-  fresh->children = old->children;
-  old->children = g_ptr_array_new_with_free_func (node_free);
-  gboolean ok = TRUE;
-  for (guint i = 0; ok && i < own->len; i++) {
-    struct cs_node *n = g_ptr_array_index (own, i);
+  old->perm = fresh->perm;
+  old->uid = fresh->uid;
+  old->gid = fresh->gid;
+  old->mtime = fresh->mtime;
+  for (guint i = 0; i < fresh->children->len; i++) {
+    struct cs_node *n = g_ptr_array_index (fresh->children, i);
     n->inode->nlink--;
-    ok = add_child (fresh, n->name, n->inode, path, err);
+    if (!cs_tree_add (t, old, n->name, n->inode, path, err))
+      return FALSE;
   }
-  g_ptr_array_unref (own);
-  return ok;
+  g_ptr_array_set_size (fresh->children, 0);
+  return TRUE;
 }
 
-/* `path` is for messages. */
-static gboolean
-add_child (struct cs_inode *dir, const char *name, struct cs_inode *inode,
-           const char *path, GError **err)
+gboolean
+cs_tree_add (struct cs_tree *t, struct cs_inode *dir, const char *name,
+             struct cs_inode *inode, const char *path, GError **err)
 {
   guint at;
   if (!find_child (dir, name, &at)) {
-    struct cs_node *n = g_new (struct cs_node, 1);
-    n->name = g_strdup (name);
+    struct cs_node *n = pool_new (t, sizeof *n);
+    n->name = name;
     n->inode = inode;
     g_ptr_array_insert (dir->children, (int) at, n);
     inode->nlink++;
@@ -176,8 +188,8 @@ add_child (struct cs_inode *dir, const char *name, struct cs_inode *inode,
                     is_dir ? "%s: a directory cannot take the place of a file"
                            : "%s: a file cannot take the place of a directory", q);
   }
-  if (is_dir && !take_children (inode, n->inode, path, err))
-    return FALSE;
+  if (is_dir)
+    return merge (t, n->inode, inode, path, err);
   n->inode->nlink--;
   n->inode = inode;
   inode->nlink++;
@@ -194,19 +206,6 @@ push_parts (GPtrArray *todo, const char *path)
       g_ptr_array_add (todo, g_strdup (parts[i]));
 }
 
-static gboolean
-put_at_root (struct cs_tree *t, struct cs_inode *inode, GError **err)
-{
-  if (!S_ISDIR (inode->type))
-    return cs_fail (err, CAPSTAN_E_INVAL, "a file cannot take the place of '/'");
-  if (!take_children (inode, t->root, "/", err))
-    return FALSE;
-  t->root->nlink--;
-  t->root = inode;
-  inode->nlink = 1;
-  return TRUE;
-}
-
 /* One part on the way: `up` has the directories from the root to here. */
 static gboolean
 walk_part (struct cs_tree *t, GPtrArray *up, GPtrArray *todo, const char *part,
@@ -217,7 +216,7 @@ walk_part (struct cs_tree *t, GPtrArray *up, GPtrArray *todo, const char *part,
   if (!n) {
     struct cs_inode *made = cs_inode_new (t, S_IFDIR, 0755);
     g_ptr_array_add (up, made);
-    return add_child (dir, part, made, path, err);
+    return cs_tree_add (t, dir, cs_tree_name (t, part), made, path, err);
   }
   if (S_ISDIR (n->inode->type)) {
     g_ptr_array_add (up, n->inode);
@@ -235,9 +234,10 @@ walk_part (struct cs_tree *t, GPtrArray *up, GPtrArray *todo, const char *part,
   return TRUE;
 }
 
-gboolean
-cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
-             GError **err)
+/* *ret: what is at the path now. */
+static gboolean
+put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
+     struct cs_inode **ret, GError **err)
 {
   g_autoptr (GPtrArray) todo = g_ptr_array_new_with_free_func (g_free);
   g_autoptr (GPtrArray) up = g_ptr_array_new ();
@@ -248,12 +248,13 @@ cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
       g_autofree char *q = cs_quote (guest_path);
       return cs_fail (err, CAPSTAN_E_INVAL, "%s: a path in the image cannot have '..'", q);
     }
-  if (todo->len == 0)
-    return put_at_root (t, inode, err);
   g_ptr_array_add (up, t->root);
   while (todo->len > 0) {
     g_autofree char *part = g_ptr_array_steal_index (todo, todo->len - 1);
     struct cs_inode *dir = g_ptr_array_index (up, up->len - 1);
+    if (up->len > CS_TREE_DEPTH)
+      return cs_fail (err, CAPSTAN_E_LIMIT, "directories are nested deeper than %d",
+                      CS_TREE_DEPTH);
     if (strcmp (part, "..") == 0) { /* of a symlink's target; stays in the tree */
       if (up->len > 1)
         g_ptr_array_set_size (up, (int) up->len - 1);
@@ -262,22 +263,27 @@ cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
     struct cs_node *n = todo->len == 0 ? cs_tree_child (dir, part) : NULL;
     /* A directory over a symlink goes where the symlink leads, as cp and tar do it. */
     gboolean through = n && S_ISDIR (inode->type) && S_ISLNK (n->inode->type);
-    if (todo->len == 0 && !through)
-      return add_child (dir, part, inode, guest_path, err);
+    if (todo->len == 0 && !through) {
+      *ret = n && S_ISDIR (inode->type) ? n->inode : inode;
+      return cs_tree_add (t, dir, n ? n->name : cs_tree_name (t, part), inode, guest_path,
+                          err);
+    }
     if (!walk_part (t, up, todo, part, &links, guest_path, err))
       return FALSE;
   }
-  /* The last symlink led to a directory itself ("/", "..", "."). */
-  struct cs_inode *last = g_ptr_array_index (up, up->len - 1);
-  if (last == t->root)
-    return put_at_root (t, inode, err);
-  struct cs_inode *parent = g_ptr_array_index (up, up->len - 2);
-  for (guint i = 0; i < parent->children->len; i++) {
-    struct cs_node *n = g_ptr_array_index (parent->children, i);
-    if (n->inode == last)
-      return add_child (parent, n->name, inode, guest_path, err);
-  }
-  g_assert_not_reached ();
+  /* The root, or a directory that the last symlink led to ("/", "..", "."). */
+  if (!S_ISDIR (inode->type))
+    return cs_fail (err, CAPSTAN_E_INVAL, "a file cannot take the place of '/'");
+  *ret = g_ptr_array_index (up, up->len - 1);
+  return merge (t, *ret, inode, guest_path, err);
+}
+
+gboolean
+cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
+             GError **err)
+{
+  struct cs_inode *there;
+  return put (t, guest_path, inode, &there, err);
 }
 
 struct cs_inode *
@@ -299,8 +305,8 @@ cs_tree_lookup (struct cs_tree *t, const char *guest_path)
 struct cs_inode *
 cs_tree_put_dir (struct cs_tree *t, const char *guest_path, guint perm, GError **err)
 {
-  struct cs_inode *i = cs_inode_new (t, S_IFDIR, perm);
-  return cs_tree_put (t, guest_path, i, err) ? i : NULL;
+  struct cs_inode *i = cs_inode_new (t, S_IFDIR, perm), *there = NULL;
+  return put (t, guest_path, i, &there, err) ? there : NULL;
 }
 
 gboolean

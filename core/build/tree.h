@@ -10,9 +10,13 @@
 #include <glib.h>
 #include <sys/types.h>
 
+struct cs_tree;
 struct cs_srcdir { /* a directory of the host that files come from */
-  char *path;
-  int fd; /* open while in use by cs_source_open, else -1 */
+  struct cs_tree *tree;
+  struct cs_srcdir *parent; /* NULL: `name` is a path */
+  const char *name;
+  dev_t dev; ino_t ino; /* what was scanned; checked again when it is opened */
+  int fd;               /* -1 while closed; see cs_srcdir_fd */
 };
 
 struct cs_extent { guint64 logical, physical, length; }; /* bytes */
@@ -34,7 +38,7 @@ struct cs_inode { /* shared by the names of a hard-linked file */
   guint32 number; /* for the writer's use; 0 at first */
   CsSourceKind source;
   struct cs_srcdir *dir; /* HOST: owned by the tree */
-  char *name;            /* HOST: name in dir */
+  const char *name;      /* HOST: name in dir; owned by the tree */
   dev_t dev; ino_t ino;  /* HOST: what was scanned; checked again when opened */
   gint64 host_mtime_ns;  /* HOST: to notice a change while building */
   gint64 host_ctime_ns;  /* HOST: and between builds */
@@ -46,17 +50,22 @@ struct cs_inode { /* shared by the names of a hard-linked file */
 };
 
 struct cs_node { /* a name in a directory */
-  char *name;    /* no '/', not empty */
+  const char *name; /* no '/', not empty; owned by the tree */
   struct cs_inode *inode;
 };
 
+#define CS_TREE_DEPTH 2000 /* directories in directories, at most */
+#define CS_TREE_DIRS 32    /* of the host that are open at once, at most */
+
 struct cs_tree {
-  struct cs_inode *root; /* a directory */
+  struct cs_inode *root; /* a directory; the same one for as long as the tree lives */
   GPtrArray *srcdirs;
   GHashTable *links;     /* (dev, ino) of host files with several links -> inode */
   GPtrArray *inodes;     /* all, owned here */
   gint64 mtime;          /* given to everything: SOURCE_DATE_EPOCH, else 0 */
   guint64 n_files, n_dirs, n_symlinks, data_bytes; /* of cs_tree_count */
+  GPtrArray *pool; gsize pool_left;                /* memory of inodes, nodes and names */
+  struct cs_srcdir *open_dirs[CS_TREE_DIRS]; guint next_dir;
 };
 
 struct cs_tree *cs_tree_new (void);
@@ -66,24 +75,47 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (cs_tree, cs_tree_free)
 
 struct cs_inode *cs_inode_new (struct cs_tree *t, mode_t type, guint perm);
 /* Puts inode at the absolute guest path, making parents (0755). A file or symlink replaces
- * what is there; a directory laid over a directory takes its place and keeps the children;
- * a directory in the place of a file, or the reverse, is an error that names the path. A
- * symlink to a directory on the way is followed only inside the tree. */
+ * what is there. Where a directory is laid over a directory, the one that is there stays
+ * and takes permissions, owner and children of the new one. A directory in the place of a
+ * file, or the reverse, is an error that names the path. A symlink to a directory on the
+ * way is followed only inside the tree. */
 gboolean cs_tree_put (struct cs_tree *t, const char *guest_path, struct cs_inode *inode,
                       GError **err);
+/* The same for a name in a directory that is at hand, without following anything; the name
+ * is the tree's (cs_tree_name). `path` is for messages. */
+gboolean cs_tree_add (struct cs_tree *t, struct cs_inode *dir, const char *name,
+                      struct cs_inode *inode, const char *path, GError **err);
+/* A copy that lives as long as the tree. */
+const char *cs_tree_name (struct cs_tree *t, const char *name);
 /* Direct child of a directory inode, or NULL; binary search. */
 struct cs_node *cs_tree_child (struct cs_inode *dir, const char *name);
 /* By absolute path, symlinks not followed; or NULL. */
 struct cs_inode *cs_tree_lookup (struct cs_tree *t, const char *guest_path);
+/* The directory that is there now. */
 struct cs_inode *cs_tree_put_dir (struct cs_tree *t, const char *guest_path, guint perm,
                                   GError **err);
 gboolean cs_tree_put_bytes (struct cs_tree *t, const char *guest_path, const void *bytes,
                             gsize n, guint perm, GError **err);
 gboolean cs_tree_put_symlink (struct cs_tree *t, const char *guest_path,
                               const char *target, GError **err);
-/* A file, symlink or directory (recursively) of the host at a guest path. */
+
+struct cs_ignore;
+struct cs_scan_opts {
+  const struct cs_ignore *ignore; /* what to leave out, or NULL */
+  const char *ignore_path;        /* what host_path is called there: "/sub", "" for all */
+  gboolean skip_special;          /* FIFOs, sockets, devices: a warning, not an error */
+  gboolean set_owner; guint32 uid, gid;
+  int perm;                       /* of a file that host_path is; -1: as it is */
+};
+#define CS_SCAN_INIT { .perm = -1 }
+/* A file, symlink or directory (recursively) of the host at a guest path. The directories
+ * are opened relative to one another, so that a path may be of any length. */
 gboolean cs_tree_scan (struct cs_tree *t, const char *guest_path, const char *host_path,
-                       GError **err);
+                       const struct cs_scan_opts *o, GError **err);
+/* Open; borrowed, until the next call for this tree. A directory that is not what was
+ * scanned is an error. */
+int cs_srcdir_fd (struct cs_srcdir *d, GError **err);
+char *cs_srcdir_path (const struct cs_srcdir *d); /* for messages; g_free */
 void cs_tree_count (struct cs_tree *t);
 
 /* Opens the data of a HOST inode and checks that it is what was scanned (same file, size,

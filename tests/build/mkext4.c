@@ -24,7 +24,7 @@ run (struct cs_tree *t, int argc, char **argv, GError **err)
       return cs_fail_errno (err, "open %s", argv[2]);
     if (!cs_ext4_read (t, in, at, (guint64) st.st_size - at, argv[2], err))
       return FALSE;
-  } else if (!cs_tree_scan (t, "/", argv[1], err))
+  } else if (!cs_tree_scan (t, "/", argv[1], NULL, err))
     return FALSE;
   const char *name = again ? argv[4] : argv[2];
   guint64 offset = !again && argc == 4 ? g_ascii_strtoull (argv[3], NULL, 10) : 0;

@@ -206,7 +206,7 @@ source_changed (void **state)
 {
   assert_true (g_file_set_contents ("file", "one", 3, NULL));
   g_autoptr (cs_tree) t = cs_tree_new ();
-  assert_true (cs_tree_scan (t, "/f", "file", NULL));
+  assert_true (cs_tree_scan (t, "/f", "file", NULL, NULL));
   char buf[8];
   assert_true (cs_source_read (cs_tree_lookup (t, "/f"), buf, sizeof buf, NULL));
   assert_memory_equal (buf, "one", 3);
