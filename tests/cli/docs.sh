@@ -104,7 +104,7 @@ status 3 capstan rmi nothere
 # the pages are good roff
 if command -v groff >/dev/null; then
   for page in "$top_builddir"/docs/man/*.1 "$top_srcdir"/docs/*.[1-9] "$top_srcdir"/plugins/*/*.1; do
-    groff -man -Tutf8 -ww "$page" 2>"$work/err" >"$work/out"
+    groff -t -man -Tutf8 -ww "$page" 2>"$work/err" >"$work/out"
     [ ! -s "$work/err" ] || { cat "$work/err" >&2; fail "$page"; }
   done
 fi
