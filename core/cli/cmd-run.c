@@ -91,6 +91,7 @@ run_run (struct cs_cli *cli, GError **err)
   o.bridge = cs_cli_str (cli, "b");
   o.mac = cs_cli_str (cli, "mac");
   o.connect = cs_cli_given (cli, "connect") ? cs_cli_str (cli, "connect") : cs_config ("libvirt_uri");
+  o.params = cs_cli_list (cli, "option");
   o.accel = cs_cli_str (cli, "accel");
   if (o.accel == NULL && disable != NULL && (strcmp (disable, "1") == 0 || strcmp (disable, "true") == 0))
     o.accel = "tcg";
@@ -136,6 +137,7 @@ static const struct cs_opt opts[] = {
   { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },
   { .name = "connect", .type = CS_OPT_STRING, .arg = "URI", .help = "libvirt connection: qemu:///session or qemu:///system" },
   { .name = "accel", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "kvm|tcg", .help = "virtualise or emulate (the faster that works)" },
+  { .name = "option", .type = CS_OPT_LIST, .arg = "KEY=VALUE", .help = "an option of the hypervisor's machines (capstan plugin info); repeatable" },
   { .name = "boot-method", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "direct|disk", .help = "hand the kernel over, or boot by BIOS (direct where it can be)" },
   { .name = NULL } };
 const struct cs_cmd cs_cmd_run = { .name = "run", .args = "[IMAGE]", .summary = "Run an image",

@@ -1,10 +1,9 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* Making, ending and removing instances. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/vm/vm.h"
 #include "core/base/error.h"
-#include "core/base/spawn.h"
 #include "core/base/util.h"
-#include "core/build/cmdline.h"
+#include "core/vm/disk.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,123 +46,6 @@ cs_instance_hv (const struct cs_instance *i, GError **err)
 }
 
 static gboolean
-has_format (const char *list, const char *format)
-{
-  g_auto (GStrv) l = g_strsplit (list != NULL ? list : format, ",", 0);
-  return g_strv_contains ((const char *const *) l, format);
-}
-
-/* qemu-img or qemu-io in the instance's folder: file names are relative, since qemu-io parts
- * its commands at blanks and knows no quotes. */
-static gboolean
-tool (struct cs_instance *i, const char *const *argv, GError **err)
-{
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  s.dir = i->dir;
-  gboolean ok = cs_spawn_check (&s, err);
-  cs_spawn_clear (&s);
-  return ok;
-}
-
-static gboolean
-make_overlay (struct cs_instance *i, const struct cs_image *im, const char *format,
-              const struct capstan_caps *caps, GError **err)
-{
-  g_autofree char *path = NULL;
-  if (has_format (caps->formats, "qcow2")) {
-    i->disk = g_strdup ("disk.qcow2");
-    i->disk_format = g_strdup ("qcow2");
-    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", im->path,
-                           i->disk, NULL };
-    return tool (i, argv, err);
-  }
-  if (!has_format (caps->formats, "raw") || strcmp (format, "raw") != 0)
-    return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "image %s is %s, which %s does not take (%s)",
-                    im->name, format, i->hypervisor, caps->formats);
-  i->disk = g_strdup ("disk.raw");
-  i->disk_format = g_strdup ("raw");
-  path = cs_instance_path (i, i->disk);
-  cs_autofd int in = open (im->path, O_RDONLY | O_CLOEXEC);
-  cs_autofd int out = open (path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (in < 0 || out < 0)
-    return cs_fail_errno (err, "copy %s to %s", im->path, path);
-  if (ftruncate (out, (off_t) im->file_size) != 0)
-    return cs_fail_errno (err, "write %s", path);
-  return cs_copy_range (in, 0, out, 0, im->file_size, im->path, path, err);
-}
-
-/* What the disk holds, whoever made it; g_free. */
-static char *
-read_cmdline (struct cs_instance *i, GError **err)
-{
-  gboolean is_raw = strcmp (i->disk_format, "raw") == 0;
-  g_autofree char *path = cs_instance_path (i, is_raw ? i->disk : "head");
-  /* the sector before it as well, so that one reader serves both */
-  const char *argv[] = { "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", "count=64",
-                         "if=disk.qcow2", "of=head", NULL };
-  if (!is_raw && !tool (i, argv, err))
-    return NULL;
-  cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return cs_fail_errno_null (err, "open %s", path);
-  if (!is_raw)
-    unlink (path);
-  return cs_cmdline_read (fd, path, err);
-}
-
-static gboolean
-write_cmdline (struct cs_instance *i, GError **err)
-{
-  if (strcmp (i->disk_format, "raw") == 0) {
-    g_autofree char *path = cs_instance_path (i, i->disk);
-    cs_autofd int fd = open (path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-      return cs_fail_errno (err, "open %s", path);
-    return cs_cmdline_write (fd, i->cmdline, path, err);
-  }
-  g_autofree char *text = cs_instance_path (i, "cmdline");
-  gsize n = CS_ALIGN (strlen (i->cmdline) + 1, 512);
-  g_autofree char *buf = g_malloc0 (n);
-  memcpy (buf, i->cmdline, strlen (i->cmdline));
-  g_autofree char *cmd =
-      g_strdup_printf ("write -q -s cmdline %d %" G_GSIZE_FORMAT, CS_CMDLINE_OFFSET, n);
-  const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, i->disk, NULL };
-  return cs_write_file (text, buf, n, 0600, err) && tool (i, argv, err);
-}
-
-/* -e and --env: of this instance, in its overlay. */
-static gboolean
-own_cmdline (struct cs_instance *i, const struct cs_run_opts *o, GError **err)
-{
-  if (o->cmd == NULL && o->env[0] == NULL)
-    return TRUE;
-  g_autofree char *built = read_cmdline (i, err);
-  if (built == NULL)
-    return FALSE;
-  g_autofree char *app = o->cmd != NULL ? cs_cmdline_replace_app (built, o->cmd) : g_strdup (built);
-  i->cmdline = cs_cmdline_make (o->env, app, i->guest, err);
-  return i->cmdline != NULL && write_cmdline (i, err);
-}
-
-static gboolean
-extract (struct cs_instance *i, const struct cs_image *im, const char *file, guint64 off, guint64 n,
-         char **ret, GError **err)
-{
-  g_autofree char *path = cs_instance_path (i, file);
-  cs_autofd int in = open (im->path, O_RDONLY | O_CLOEXEC);
-  cs_autofd int out = open (path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (in < 0 || out < 0)
-    return cs_fail_errno (err, "copy the %s of %s to %s", file, im->path, path);
-  if (ftruncate (out, (off_t) n) != 0)
-    return cs_fail_errno (err, "write %s", path);
-  if (!cs_copy_range (in, off, out, 0, n, im->path, path, err))
-    return FALSE;
-  *ret = g_steal_pointer (&path);
-  return TRUE;
-}
-
-static gboolean
 is_running (struct cs_instance *i, struct cs_hv *hv)
 {
   g_autoptr (cs_vm) vm = NULL;
@@ -171,6 +53,12 @@ is_running (struct cs_instance *i, struct cs_hv *hv)
     return FALSE;
   return vm->info.state == CAPSTAN_VM_RUNNING || vm->info.state == CAPSTAN_VM_PAUSED ||
          vm->info.state == CAPSTAN_VM_STOPPING;
+}
+
+static gpointer
+name_taken (const char *name, GError **err)
+{
+  return cs_fail_null (err, CAPSTAN_E_EXISTS, "there is an instance '%s' already: capstan delete %s", name, name);
 }
 
 /* Takes a name: the one asked for must be free; otherwise the image's, then -2, -3. A
@@ -182,7 +70,7 @@ take_name (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
   const char *suffix = cs_hv_suffix (hv);
   g_autofree char *top = cs_root_path ("instances", suffix, NULL);
   g_autofree char *lock_path = g_build_filename (top, ".lock", NULL);
-  if (!cs_mkdirs (top, 0711, err) || (o->name != NULL && !cs_name_check ("instance name", o->name, FALSE, err)))
+  if (!cs_mkdirs (top, 0711, err))
     return NULL;
   /* two that find the same stopped instance must not both take its place */
   cs_autofd int lock = cs_lock_file (lock_path, TRUE, TRUE, err);
@@ -197,8 +85,7 @@ take_name (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
     if (errno != EEXIST)
       return cs_fail_errno_null (err, "create folder %s", dir);
     if (o->name != NULL)
-      return cs_fail_null (err, CAPSTAN_E_EXISTS, "there is an instance '%s' already: capstan delete %s",
-                           name, name);
+      return name_taken (name, err);
     struct cs_instance *i = cs_instance_find (name, suffix, NULL);
     g_autofree char *mark = g_build_filename (dir, "auto", NULL);
     gboolean gone = i != NULL && access (mark, F_OK) == 0 && i->ref.id != NULL && !is_running (i, hv) &&
@@ -210,82 +97,147 @@ take_name (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
   return cs_fail_null (err, CAPSTAN_E_EXISTS, "no free name for an instance of %s", o->image);
 }
 
-static gboolean
-create_vm (struct cs_instance *i, struct cs_hv *hv, const struct cs_image *im,
-           const struct capstan_caps *caps, const struct cs_run_opts *o, GError **err)
+/* Everything a machine is made from. Strings are owned, so that the spec can point at them. */
+struct plan {
+  const struct cs_image *im;
+  const char *format; /* the image's */
+  gboolean direct;    /* the kernel is handed over */
+  char *texts[8];
+  guint n_texts;
+  struct capstan_disk disk;
+  struct capstan_nic nic;
+  struct capstan_serial serial[2];
+  const struct capstan_disk *disks[2];
+  const struct capstan_nic *nics[2];
+  const struct capstan_serial *serials[3];
+  GArray *params;
+  struct capstan_vm_spec spec;
+};
+
+static void
+plan_clear (struct plan *p)
 {
-  const char *format = im->index->format;
+  for (guint k = 0; k < p->n_texts; k++)
+    g_free (p->texts[k]);
+  p->n_texts = 0;
+  g_clear_pointer (&p->params, g_array_unref);
+}
+
+static const char *
+own (struct plan *p, char *text)
+{
+  return p->texts[p->n_texts++] = text;
+}
+
+/* How it is going to boot, from image, hypervisor and wish. */
+static gboolean
+plan_boot (struct plan *p, struct cs_instance *i, const struct capstan_caps *caps, const char *boot, GError **err)
+{
+  const struct cs_image *im = p->im;
   guint64 size = 0;
-  g_autofree char *kernel = NULL, *initrd = NULL;
-  if (format == NULL) {
+  p->format = im->index->format;
+  if (p->format == NULL) {
     cs_autofd int fd = open (im->path, O_RDONLY | O_CLOEXEC);
-    format = fd >= 0 ? cs_image_probe (fd, im->path, FALSE, &size, err) : NULL;
-    if (format == NULL)
-      return fd >= 0 ? FALSE : cs_fail_errno (err, "open %s", im->path);
+    if (fd < 0)
+      return cs_fail_errno (err, "open %s", im->path);
+    p->format = cs_image_probe (fd, im->path, FALSE, &size, err);
+    if (p->format == NULL)
+      return FALSE;
   }
-  cs_autofd int lock = cs_store_lock (im->name, FALSE, TRUE, err);
-  if (lock < 0 || !make_overlay (i, im, format, caps, err) || !own_cmdline (i, o, err))
-    return FALSE;
-  gboolean can = (caps->bits & CAPSTAN_HV_KERNEL_BOOT) && im->index->kernel_length > 0 && strcmp (format, "raw") == 0;
-  if (g_strcmp0 (o->boot, "direct") == 0 && !can)
+  gboolean can = (caps->bits & CAPSTAN_HV_KERNEL_BOOT) && im->index->kernel_length > 0 && strcmp (p->format, "raw") == 0;
+  if (g_strcmp0 (boot, "direct") == 0 && !can)
     return cs_fail (err, CAPSTAN_E_UNSUPPORTED,
                     "--boot-method direct: image %s holds no kernel that can be taken out, or %s "
                     "cannot boot one", im->name, i->hypervisor);
-  gboolean direct = can && g_strcmp0 (o->boot, "disk") != 0;
-  i->boot = g_strdup (direct ? "direct" : "disk");
-  if (direct && (!extract (i, im, "kernel", im->index->kernel_offset, im->index->kernel_length, &kernel, err) ||
-                 !extract (i, im, "initrd", im->index->initrd_offset, im->index->initrd_length, &initrd, err)))
-    return FALSE;
-  g_autofree char *run_dir = cs_instance_run_dir (i, err);
-  if (run_dir == NULL)
-    return FALSE;
-  g_autofree char *disk_path = cs_instance_path (i, i->disk);
-  g_autofree char *log = cs_instance_path (i, "console.log"), *clog = cs_instance_path (i, "control.log");
-  g_autofree char *sock = g_build_filename (run_dir, "console", NULL), *csock = g_build_filename (run_dir, "control", NULL);
-  struct capstan_disk disk = { .struct_size = sizeof disk, .flags = CAPSTAN_F_BOOT, .path = disk_path, .format = i->disk_format };
-  struct capstan_nic nic = { .struct_size = sizeof nic, .mode = o->net, .mac = o->mac, .device = o->bridge,
-                             .forwards = (const char *const *) i->forwards };
-  struct capstan_serial con = { .struct_size = sizeof con, .role = "console", .log = log, .socket = sock };
-  struct capstan_serial ctl = { .struct_size = sizeof ctl, .role = "control", .log = clog, .socket = csock };
-  const struct capstan_disk *disks[] = { &disk, NULL };
-  const struct capstan_nic *nics[] = { strcmp (o->net, "none") != 0 ? &nic : NULL, NULL };
-  const struct capstan_serial *serials[] = { &con, &ctl, NULL };
-  struct capstan_vm_spec s = { .struct_size = sizeof s, .name = i->backend_name, .title = i->name,
-    .uuid = i->uuid, .arch = "x86_64", .guest = i->guest, .accel = o->accel, .run_dir = run_dir,
-    .cpus = i->cpus, .memory = i->memory, .kernel = kernel, .initrd = initrd,
-    .cmdline = direct ? im->index->kernel_args : NULL, .disks = disks, .nics = nics, .serials = serials };
-  return cs_hv_create (hv, &s, &i->ref, err) && cs_instance_save (i, err);
+  p->direct = can && g_strcmp0 (boot, "disk") != 0;
+  i->boot = g_strdup (p->direct ? "direct" : "disk");
+  return cs_disk_choose (i, im, p->format, caps, err);
 }
 
-struct cs_instance *
-cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
+/* "key=value" texts as what the ABI has for them. */
+static gboolean
+plan_params (struct plan *p, const char *const *given, GError **err)
 {
-  struct capstan_caps caps;
-  struct cs_image *im = cs_store_find (o->image, cs_hv_suffix (hv), err);
-  if (im == NULL || !cs_hv_caps (hv, &caps, err)) {
-    cs_image_free (im);
-    return NULL;
+  p->params = g_array_new (FALSE, FALSE, sizeof (struct capstan_kv));
+  for (; given != NULL && *given != NULL; given++) {
+    const char *eq = strchr (*given, '=');
+    if (eq == NULL)
+      return cs_fail (err, CS_E_USAGE, "--option %s: expected KEY=VALUE", *given);
+    g_autofree char *key = g_strndup (*given, (gsize) (eq - *given));
+    struct capstan_kv kv = { g_intern_string (key), eq + 1 };
+    g_array_append_val (p->params, kv);
   }
-  struct cs_instance *i = g_new0 (struct cs_instance, 1);
-  g_autoptr (GPtrArray) f = g_ptr_array_new ();
-  gboolean ok = TRUE;
-  for (guint k = 0; ok && o->forwards[k] != NULL; k++) {
-    char *fw = cs_forward_parse (o->forwards[k], err);
-    ok = fw != NULL;
-    g_ptr_array_add (f, fw);
+  p->spec.params = (const struct capstan_kv *) (void *) p->params->data;
+  p->spec.n_params = p->params->len;
+  return TRUE;
+}
+
+/* The spec, from the names that the instance has now; its files may not be there yet. */
+static gboolean
+plan_spec (struct plan *p, const struct cs_instance *i, const struct cs_run_opts *o, const char *run_dir, GError **err)
+{
+  plan_clear (p);
+  p->disk = (struct capstan_disk) { .struct_size = sizeof p->disk, .flags = CAPSTAN_F_BOOT,
+    .path = own (p, cs_instance_path (i, i->disk)), .format = i->disk_format };
+  p->nic = (struct capstan_nic) { .struct_size = sizeof p->nic, .mode = o->net, .mac = o->mac,
+    .device = o->bridge, .forwards = (const char *const *) i->forwards };
+  static const char *const roles[] = { "console", "control" }, *const logs[] = { "console.log", "control.log" };
+  for (guint k = 0; k < 2; k++) {
+    p->serial[k] = (struct capstan_serial) { .struct_size = sizeof p->serial[k], .role = roles[k],
+      .log = own (p, cs_instance_path (i, logs[k])), .socket = own (p, g_build_filename (run_dir, roles[k], NULL)) };
+    p->serials[k] = &p->serial[k];
   }
-  if (ok)
-    g_ptr_array_add (f, NULL);
-  i->forwards = (char **) g_ptr_array_steal (f, NULL);
-  i->name = ok ? take_name (hv, o, err) : NULL;
-  if (i->name == NULL) {
-    cs_instance_free (i);
-    cs_image_free (im);
-    return NULL;
+  p->disks[0] = &p->disk;
+  p->nics[0] = strcmp (o->net, "none") != 0 ? &p->nic : NULL;
+  p->spec = (struct capstan_vm_spec) { .struct_size = sizeof p->spec, .name = i->backend_name,
+    .title = i->name, .uuid = i->uuid, .arch = "x86_64", .guest = i->guest, .accel = o->accel,
+    .run_dir = run_dir, .cpus = i->cpus, .memory = i->memory, .disks = p->disks, .nics = p->nics,
+    .serials = p->serials };
+  if (p->direct) {
+    p->spec.kernel = own (p, cs_instance_path (i, "kernel"));
+    p->spec.initrd = own (p, cs_instance_path (i, "initrd"));
+    p->spec.cmdline = p->im->index->kernel_args;
   }
+  return plan_params (p, o->params, err);
+}
+
+/* Would the hypervisor take it? Asked before anything is made or a name is taken. */
+static gboolean
+plan_check (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs_run_opts *o, GError **err)
+{
+  g_autofree char *run_dir = cs_instance_run_path (i);
+  return plan_spec (p, i, o, run_dir, err) && cs_hv_check (hv, &p->spec, err);
+}
+
+static gboolean
+create_vm (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs_run_opts *o, GError **err)
+{
+  const struct cs_index *x = p->im->index;
+  g_autofree char *run_dir = cs_instance_run_dir (i, err);
+  cs_autofd int lock = run_dir != NULL ? cs_store_lock (p->im->name, FALSE, TRUE, err) : -1;
+  if (lock < 0 || !plan_spec (p, i, o, run_dir, err) || !cs_disk_make (i, p->im, p->format, err) ||
+      !cs_disk_cmdline (i, o->cmd, o->env, err))
+    return FALSE;
+  if (p->direct && (!cs_disk_extract (p->im, x->kernel_offset, x->kernel_length, p->spec.kernel, err) ||
+                    !cs_disk_extract (p->im, x->initrd_offset, x->initrd_length, p->spec.initrd, err)))
+    return FALSE;
+  return cs_hv_create (hv, &p->spec, &i->ref, err) && cs_instance_save (i, err);
+}
+
+/* The record, but for what is decided later: its name, how it boots, its disk. */
+static struct cs_instance *
+instance_new (struct cs_hv *hv, const struct cs_image *im, const struct cs_run_opts *o, GError **err)
+{
+  g_autoptr (cs_instance) i = g_new0 (struct cs_instance, 1);
+  guint n = 0;
+  while (o->forwards[n] != NULL)
+    n++;
+  i->forwards = g_new0 (char *, n + 1);
+  for (guint k = 0; k < n; k++)
+    if ((i->forwards[k] = cs_forward_parse (o->forwards[k], err)) == NULL)
+      return NULL;
   g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
   i->suffix = g_strdup (cs_hv_suffix (hv));
-  i->dir = cs_root_path ("instances", i->suffix, i->name, NULL);
   i->uuid = cs_uuid_new ();
   i->backend_name = g_strdup_printf ("capstan-%.8s", i->uuid);
   i->hypervisor = g_strdup (cs_hv_name (hv));
@@ -296,14 +248,50 @@ cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
   i->memory = o->memory;
   i->cpus = o->cpus;
   i->remove = o->remove;
+  return g_steal_pointer (&i);
+}
+
+static void
+set_name (struct cs_instance *i, char *name)
+{
+  g_free (i->name);
+  g_free (i->dir);
+  i->name = name;
+  i->dir = cs_root_path ("instances", i->suffix, name, NULL);
+}
+
+static gboolean
+create (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs_run_opts *o, GError **err)
+{
+  struct capstan_caps caps;
+  char *name = o->name != NULL ? g_strdup (o->name) : g_path_get_basename (o->image);
+  set_name (i, name); /* for the check; it is taken after that */
+  if (o->name != NULL && !cs_name_check ("instance name", name, FALSE, err))
+    return FALSE;
+  if (o->name != NULL && access (i->dir, F_OK) == 0)
+    return name_taken (name, err) != NULL;
+  if (!cs_hv_caps (hv, &caps, err) || !plan_boot (p, i, &caps, o->boot, err) || !plan_check (p, hv, i, o, err) ||
+      (name = take_name (hv, o, err)) == NULL)
+    return FALSE;
+  set_name (i, name);
   g_autofree char *mark = cs_instance_path (i, "auto");
-  if (o->name == NULL)
-    ok = cs_write_file (mark, "", 0, 0600, err);
-  ok = ok && create_vm (i, hv, im, &caps, o, err);
+  if ((o->name != NULL || cs_write_file (mark, "", 0, 0600, err)) && create_vm (p, hv, i, o, err))
+    return TRUE;
+  cs_instance_delete (i, hv, TRUE, NULL);
+  return FALSE;
+}
+
+struct cs_instance *
+cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
+{
+  struct cs_image *im = cs_store_find (o->image, cs_hv_suffix (hv), err);
+  struct cs_instance *i = im != NULL ? instance_new (hv, im, o, err) : NULL;
+  struct plan p = { .im = im };
+  gboolean ok = i != NULL && create (&p, hv, i, o, err);
+  plan_clear (&p);
   cs_image_free (im);
   if (ok)
     return i;
-  cs_instance_delete (i, hv, TRUE, NULL);
   cs_instance_free (i);
   return NULL;
 }

@@ -130,14 +130,20 @@ cs_instance_using (const char *image)
 }
 
 char *
-cs_instance_run_dir (const struct cs_instance *i, GError **err)
+cs_instance_run_path (const struct cs_instance *i)
 {
-  struct stat st;
   const char *x = g_getenv ("XDG_RUNTIME_DIR");
   g_autofree char *top = getuid () == 0 ? g_strdup ("/run/capstan")
                          : x != NULL && *x == '/' ? g_build_filename (x, "capstan", NULL)
                          : g_strdup_printf ("/tmp/capstan-%u", (unsigned) getuid ());
-  g_autofree char *dir = g_build_filename (top, i->backend_name, NULL);
+  return g_build_filename (top, i->backend_name, NULL);
+}
+
+char *
+cs_instance_run_dir (const struct cs_instance *i, GError **err)
+{
+  struct stat st;
+  g_autofree char *dir = cs_instance_run_path (i), *top = g_path_get_dirname (dir);
   if (!cs_mkdirs (dir, 0711, err))
     return NULL;
   if (lstat (top, &st) != 0 || st.st_uid != getuid () || !S_ISDIR (st.st_mode))

@@ -43,6 +43,7 @@ GPtrArray *cs_instance_list (GError **err);
 char *cs_instance_path (const struct cs_instance *i, const char *file); /* g_free */
 /* $XDG_RUNTIME_DIR/capstan/<8 hex> or a private folder in /tmp; made 0700; g_free. */
 char *cs_instance_run_dir (const struct cs_instance *i, GError **err);
+char *cs_instance_run_path (const struct cs_instance *i); /* not made; g_free */
 /* Reads control.log: TRUE and *ret_status if the guest reported `exit N`. */
 gboolean cs_instance_exit_status (const struct cs_instance *i, int *ret_status);
 /* The name of an instance that stands on the image, or NULL; g_free. */

@@ -327,7 +327,8 @@ struct capstan_hypervisor_ops {
                        const char **ret_image);
   int (*image_remove) (struct capstan_call *, void *self, const char *image,
                        const struct capstan_action *);
-  /* Would create work? Changes nothing: options, ports, permissions, formats. */
+  /* Would create work? Changes nothing: options, ports, permissions, formats. The files of
+   * the spec may not be there yet. */
   int (*check) (struct capstan_call *, void *self, const struct capstan_vm_spec *);
   int (*create) (struct capstan_call *, void *self, const struct capstan_vm_spec *,
                  struct capstan_vm_ref *ret_ref);

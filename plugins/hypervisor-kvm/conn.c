@@ -2,8 +2,6 @@
 #include "kvm.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <libxml/parser.h>
-#include <libxml/xpath.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -65,25 +63,16 @@ choose_accel (struct kvm *k)
 static void
 read_security (struct kvm *k)
 {
-  char *xml = virConnectGetCapabilities (k->conn);
-  xmlDocPtr doc = xml != NULL ? xmlReadMemory (xml, (int) strlen (xml), "capabilities", NULL,
-      XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING) : NULL;
-  xmlXPathContextPtr c = doc != NULL ? xmlXPathNewContext (doc) : NULL;
-  static const char label[] = "string(//secmodel[model='dac']/baselabel[@type='kvm'])";
-  xmlXPathObjectPtr o = c != NULL ? xmlXPathEvalExpression ((const xmlChar *) label, c) : NULL;
-  if (o != NULL && o->stringval != NULL)
-    sscanf ((const char *) o->stringval, "+%u:+%u", &k->qemu_uid, &k->qemu_gid);
-  if (o != NULL)
-    xmlXPathFreeObject (o);
-  o = c != NULL ? xmlXPathEvalExpression ((const xmlChar *) "//secmodel[model='apparmor']", c) : NULL;
-  k->apparmor = o != NULL && o->nodesetval != NULL && o->nodesetval->nodeNr > 0;
-  if (o != NULL)
-    xmlXPathFreeObject (o);
-  if (c != NULL)
-    xmlXPathFreeContext (c);
-  if (doc != NULL)
-    xmlFreeDoc (doc);
-  free (xml);
+  struct xml x;
+  xml_read (&x, virConnectGetCapabilities (k->conn));
+  char *label = xml_text (&x, "//secmodel[model='dac']/baselabel[@type='kvm']");
+  char *apparmor = xml_text (&x, "//secmodel[model='apparmor']/model");
+  if (label != NULL)
+    sscanf (label, "+%u:+%u", &k->qemu_uid, &k->qemu_gid);
+  k->apparmor = apparmor != NULL;
+  free (label);
+  free (apparmor);
+  xml_clear (&x);
 }
 
 /* /dev/kvm that the prober may use and QEMU may not makes libvirt probe QEMU at each start. */
@@ -96,35 +85,90 @@ warn_slow_probe (struct capstan_call *call, struct kvm *k)
                  "minute. To mend it: chgrp kvm /dev/kvm && chmod 660 /dev/kvm");
 }
 
+/* The one that was asked for, or that of the user. */
+static const char *
+choose_uri (struct capstan_call *call)
+{
+  const char *names[] = { "CAPSTAN_LIBVIRT_URI", "LIBVIRT_DEFAULT_URI" };
+  const char *uri = capstan_host_->option (call, "uri");
+  for (size_t i = 0; i < 2 && (uri == NULL || *uri == '\0'); i++)
+    uri = getenv (names[i]);
+  if (uri != NULL && *uri != '\0')
+    return uri;
+  return geteuid () == 0 ? "qemu:///system" : "qemu:///session";
+}
+
+/* "qemu:///NAME", alone or with parameters after it */
+static int
+is_uri (const char *uri, const char *name)
+{
+  size_t n = strlen (name);
+  return strncmp (uri, name, n) == 0 && (uri[n] == '\0' || uri[n] == '?');
+}
+
+static int
+open_libvirt (struct capstan_call *call, struct kvm *k)
+{
+  k->conn = virConnectOpen (k->uri);
+  if (k->conn != NULL)
+    return 0;
+  virErrorPtr e = virGetLastError ();
+  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0,
+                        "libvirt does not answer at %s: %s. Start it: systemctl start libvirtd, "
+                        "or, without systemd, virtlogd -d; libvirtd -d%s", k->uri,
+                        e != NULL ? e->message : "no reason given",
+                        geteuid () != 0 && getenv ("XDG_RUNTIME_DIR") == NULL
+                            ? "; and XDG_RUNTIME_DIR is not set, which qemu:///session needs" : "");
+}
+
 int
 connection_open (struct capstan_call *call, struct kvm *k)
 {
-  const char *uri = capstan_host_->option (call, "uri");
-  if (uri == NULL || *uri == '\0')
-    uri = getenv ("CAPSTAN_LIBVIRT_URI");
-  if (uri == NULL || *uri == '\0')
-    uri = getenv ("LIBVIRT_DEFAULT_URI");
-  if (uri == NULL || *uri == '\0')
-    uri = geteuid () == 0 ? "qemu:///system" : "qemu:///session";
-  if (strcmp (uri, "qemu:///system") != 0 && strcmp (uri, "qemu:///session") != 0 &&
-      strncmp (uri, "qemu:///system?", 15) != 0 && strncmp (uri, "qemu:///session?", 16) != 0)
+  const char *uri = choose_uri (call);
+  k->system = is_uri (uri, "qemu:///system");
+  if (!k->system && !is_uri (uri, "qemu:///session"))
     return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0,
                           "connection %s: only this host is supported for now: qemu:///session or "
                           "qemu:///system", uri);
-  k->conn = virConnectOpen (uri);
-  if (k->conn == NULL) {
-    virErrorPtr e = virGetLastError ();
-    return capstan_error (call, CAPSTAN_E_NOTFOUND, 0,
-                          "libvirt does not answer at %s: %s. Start it: systemctl start libvirtd, "
-                          "or, without systemd, virtlogd -d; libvirtd -d%s", uri,
-                          e != NULL ? e->message : "no reason given",
-                          geteuid () != 0 && getenv ("XDG_RUNTIME_DIR") == NULL
-                              ? "; and XDG_RUNTIME_DIR is not set, which qemu:///session needs" : "");
-  }
-  k->system = strncmp (uri, "qemu:///system", 14) == 0;
+  k->uri = strdup (uri);
+  if (k->uri == NULL)
+    return capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
+  int rc = open_libvirt (call, k);
+  if (rc != 0)
+    return rc;
   if (k->system)
     read_security (k);
   choose_accel (k);
   warn_slow_probe (call, k);
   return 0;
+}
+
+void
+connection_close (struct kvm *k)
+{
+  if (k->events != NULL)
+    virConnectClose (k->events);
+  if (k->conn != NULL)
+    virConnectClose (k->conn);
+  free (k->uri);
+  k->events = k->conn = NULL;
+  k->uri = NULL;
+}
+
+int
+domain_find (struct capstan_call *call, struct kvm *k, const char *id, virDomainPtr *ret)
+{
+  if (id == NULL)
+    return capstan_error (call, CAPSTAN_E_INVAL, 0, "a machine without id");
+  for (int again = 0; k->conn != NULL; again = 1) {
+    if ((*ret = virDomainLookupByUUIDString (k->conn, id)) != NULL)
+      return 0;
+    int rc = kvm_error (call, "find", id);
+    if (rc == -CAPSTAN_E_NOTFOUND || again || virConnectIsAlive (k->conn) != 0)
+      return rc;
+    virConnectClose (k->conn); /* libvirt was restarted */
+    if ((rc = open_libvirt (call, k)) != 0)
+      return rc;
+  }
+  return capstan_error (call, CAPSTAN_E_NET, 0, "find %s: libvirt is gone", id);
 }

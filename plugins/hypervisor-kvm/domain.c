@@ -3,15 +3,12 @@
  * Serial ports and user networking are given to QEMU directly: libvirt's own serial ports
  * log through virtlogd, which cuts the log at 2 MiB, and its port forwards need passt. */
 #include "kvm.h"
-#include <arpa/inet.h>
+#include "plugins/common/ports.h"
 #include <errno.h>
 #include <libxml/xmlwriter.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define X(s) ((const xmlChar *) (s))
@@ -65,34 +62,42 @@ serial_args (xmlTextWriterPtr w, const struct capstan_serial *s, int index)
   arg (w, text);
 }
 
-/* "tcp:127.0.0.1:8080:80" */
-static int
-split_forward (const char *f, char *buf, size_t n, char *part[4])
+int
+is_q35 (const struct capstan_vm_spec *s)
 {
-  snprintf (buf, n, "%s", f);
-  for (int i = 0; i < 4; i++)
-    part[i] = strsep (&buf, ":");
-  return part[3] != NULL && buf == NULL;
+  return s->machine != NULL && strstr (s->machine, "q35") != NULL;
 }
 
-static void
-nic_args (xmlTextWriterPtr w, const struct capstan_nic *n, int index)
+/* A guest with several cards sees several networks. */
+static int
+nic_args (xmlTextWriterPtr w, const struct capstan_nic *n, int index, int q35)
 {
-  char text[4096];
-  size_t at = (size_t) snprintf (text, sizeof text,
-      "user,id=net%d,net=192.168.122.0/24,host=192.168.122.1", index);
-  for (const char *const *f = n->forwards; f != NULL && *f != NULL && at < sizeof text; f++) {
-    char buf[128], *p[4];
-    if (split_forward (*f, buf, sizeof buf, p))
-      at += (size_t) snprintf (text + at, sizeof text - at, ",hostfwd=%s:%s:%s-:%s", p[0], p[1], p[2], p[3]);
+  char *text = NULL;
+  size_t size;
+  FILE *f = open_memstream (&text, &size);
+  if (f == NULL)
+    return -1;
+  fprintf (f, "user,id=net%d,net=192.168.%d.0/24,host=192.168.%d.1", index, 122 + index, 122 + index);
+  for (const char *const *p = n->forwards; p != NULL && *p != NULL; p++) {
+    struct forward fw;
+    if (forward_parse (*p, &fw) == 0)
+      fprintf (f, ",hostfwd=%s:%s:%u-:%u", fw.udp ? "udp" : "tcp", fw.address, fw.host, fw.guest);
+  }
+  if (fclose (f) != 0) {
+    free (text);
+    return -1;
   }
   arg (w, "-netdev");
   arg (w, text);
-  arg (w, "-device");
-  snprintf (text, sizeof text, "virtio-net-pci,netdev=net%d,bus=pci.0,addr=0x%x%s%s", index,
-            16 + index, /* libvirt numbers its own from the bottom */
+  free (text);
+  char device[256];
+  const char *model = n->model != NULL && strcmp (n->model, "virtio") != 0 ? n->model : "virtio-net-pci";
+  snprintf (device, sizeof device, "%s,netdev=net%d,bus=%s.0,addr=0x%x%s%.32s", model, index,
+            q35 ? "pcie" : "pci", 16 + index, /* libvirt numbers its own from the bottom */
             n->mac != NULL ? ",mac=" : "", n->mac != NULL ? n->mac : "");
-  arg (w, text);
+  arg (w, "-device");
+  arg (w, device);
+  return 0;
 }
 
 static void
@@ -112,7 +117,7 @@ interface (xmlTextWriterPtr w, const struct capstan_nic *n)
     xmlTextWriterEndElement (w);
   }
   xmlTextWriterStartElement (w, X ("model"));
-  attribute (w, "type", "virtio");
+  attribute (w, "type", n->model != NULL ? n->model : "virtio");
   xmlTextWriterEndElement (w);
   if (strcmp (n->mode, "vhost") == 0) {
     xmlTextWriterStartElement (w, X ("driver"));
@@ -122,11 +127,22 @@ interface (xmlTextWriterPtr w, const struct capstan_nic *n)
   xmlTextWriterEndElement (w);
 }
 
+/* vda, hda, sda, ...: each kind of name has its own alphabet. */
 static void
-disk (xmlTextWriterPtr w, const struct capstan_disk *d, int index)
+disk_target (xmlTextWriterPtr w, const char *bus, int used[3])
 {
   char dev[8];
-  snprintf (dev, sizeof dev, "vd%c", 'a' + index);
+  int kind = strcmp (bus, "virtio") == 0 ? 0 : strcmp (bus, "ide") == 0 ? 1 : 2;
+  snprintf (dev, sizeof dev, "%cd%c", "vhs"[kind], 'a' + used[kind]++ % 26);
+  xmlTextWriterStartElement (w, X ("target"));
+  attribute (w, "dev", dev);
+  attribute (w, "bus", bus);
+  xmlTextWriterEndElement (w);
+}
+
+static void
+disk (xmlTextWriterPtr w, const struct capstan_disk *d, int used[3], int *boot)
+{
   xmlTextWriterStartElement (w, X ("disk"));
   attribute (w, "type", "file");
   attribute (w, "device", "disk");
@@ -134,23 +150,69 @@ disk (xmlTextWriterPtr w, const struct capstan_disk *d, int index)
   attribute (w, "name", "qemu");
   attribute (w, "type", d->format);
   attribute (w, "discard", "unmap");
+  for (size_t i = 0; i < d->n_params; i++)
+    attribute (w, strcmp (d->params[i].key, "aio") == 0 ? "io" : d->params[i].key, d->params[i].value);
   xmlTextWriterEndElement (w);
   xmlTextWriterStartElement (w, X ("source"));
   attribute (w, "file", d->path);
   xmlTextWriterEndElement (w);
-  xmlTextWriterStartElement (w, X ("target"));
-  attribute (w, "dev", dev);
-  attribute (w, "bus", "virtio");
-  xmlTextWriterEndElement (w);
+  disk_target (w, d->bus != NULL ? d->bus : "virtio", used);
   if (d->flags & CAPSTAN_F_READONLY)
     element (w, "readonly", "");
+  if (d->serial != NULL)
+    element (w, "serial", d->serial);
+  if (d->flags & CAPSTAN_F_BOOT) {
+    char order[16];
+    snprintf (order, sizeof order, "%d", ++*boot);
+    xmlTextWriterStartElement (w, X ("boot"));
+    attribute (w, "order", order);
+    xmlTextWriterEndElement (w);
+  }
   xmlTextWriterEndElement (w);
 }
 
 static void
-os_and_cpu (xmlTextWriterPtr w, const struct capstan_vm_spec *s, int kvm)
+disks (xmlTextWriterPtr w, const struct capstan_vm_spec *s)
+{
+  int used[3] = { 0 }, boot = 0, scsi = 0;
+  for (const struct capstan_disk *const *d = s->disks; d != NULL && *d != NULL; d++) {
+    disk (w, *d, used, &boot);
+    scsi |= (*d)->bus != NULL && strcmp ((*d)->bus, "scsi") == 0;
+  }
+  if (!scsi)
+    return;
+  xmlTextWriterStartElement (w, X ("controller"));
+  attribute (w, "type", "scsi");
+  attribute (w, "model", "virtio-scsi");
+  xmlTextWriterEndElement (w);
+}
+
+static void
+cpu (xmlTextWriterPtr w, const struct capstan_vm_spec *s, int kvm)
+{
+  int host = s->cpu_model == NULL ? kvm : strcmp (s->cpu_model, "host") == 0;
+  if (!host && s->cpu_model == NULL)
+    return; /* what QEMU takes for it */
+  xmlTextWriterStartElement (w, X ("cpu"));
+  if (host)
+    attribute (w, "mode", "host-passthrough");
+  else if (strcmp (s->cpu_model, "max") == 0)
+    attribute (w, "mode", "maximum");
+  else {
+    attribute (w, "mode", "custom");
+    attribute (w, "match", "exact");
+    attribute (w, "check", "none");
+    element (w, "model", s->cpu_model);
+  }
+  xmlTextWriterEndElement (w);
+}
+
+static void
+os (xmlTextWriterPtr w, const struct capstan_vm_spec *s)
 {
   xmlTextWriterStartElement (w, X ("os"));
+  if (s->firmware != NULL && strcmp (s->firmware, "uefi") == 0)
+    attribute (w, "firmware", "efi");
   xmlTextWriterStartElement (w, X ("type"));
   attribute (w, "arch", "x86_64");
   attribute (w, "machine", s->machine != NULL ? s->machine : "pc");
@@ -160,18 +222,18 @@ os_and_cpu (xmlTextWriterPtr w, const struct capstan_vm_spec *s, int kvm)
     element (w, "kernel", s->kernel);
   if (s->initrd != NULL)
     element (w, "initrd", s->initrd);
-  if (s->kernel != NULL && s->cmdline != NULL)
+  if (s->cmdline != NULL)
     element (w, "cmdline", s->cmdline);
   xmlTextWriterEndElement (w);
   xmlTextWriterStartElement (w, X ("features"));
   element (w, "acpi", "");
   element (w, "apic", "");
   xmlTextWriterEndElement (w);
-  if (kvm) {
-    xmlTextWriterStartElement (w, X ("cpu"));
-    attribute (w, "mode", "host-passthrough");
-    xmlTextWriterEndElement (w);
-  }
+}
+
+static void
+clock_and_ends (xmlTextWriterPtr w)
+{
   xmlTextWriterStartElement (w, X ("clock"));
   attribute (w, "offset", "utc");
   xmlTextWriterStartElement (w, X ("timer")); /* OSv needs one where there is no kvmclock */
@@ -182,6 +244,24 @@ os_and_cpu (xmlTextWriterPtr w, const struct capstan_vm_spec *s, int kvm)
   element (w, "on_poweroff", "destroy");
   element (w, "on_reboot", "destroy");
   element (w, "on_crash", "destroy");
+}
+
+static void
+labels (xmlTextWriterPtr w, const struct capstan_vm_spec *s)
+{
+  if (s->n_labels == 0)
+    return;
+  xmlTextWriterStartElement (w, X ("metadata"));
+  xmlTextWriterStartElement (w, X ("capstan:labels"));
+  attribute (w, "xmlns:capstan", LABELS_URI);
+  for (size_t i = 0; i < s->n_labels; i++) {
+    xmlTextWriterStartElement (w, X ("capstan:label"));
+    attribute (w, "key", s->labels[i].key);
+    xmlTextWriterWriteString (w, X (s->labels[i].value != NULL ? s->labels[i].value : ""));
+    xmlTextWriterEndElement (w);
+  }
+  xmlTextWriterEndElement (w);
+  xmlTextWriterEndElement (w);
 }
 
 /* May the user that QEMU runs as go through all folders of the path? */
@@ -250,13 +330,58 @@ seclabels (struct capstan_call *call, struct kvm *k, xmlTextWriterPtr w, const s
   return 0;
 }
 
+static void
+devices (xmlTextWriterPtr w, const struct capstan_vm_spec *s)
+{
+  static const char *const unwanted[][2] = { { "controller", "usb" }, { "memballoon", NULL } };
+  xmlTextWriterStartElement (w, X ("devices"));
+  disks (w, s);
+  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
+    if (strcmp ((*n)->mode, "nat") != 0)
+      interface (w, *n);
+  for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
+    xmlTextWriterStartElement (w, X (unwanted[i][0]));
+    if (unwanted[i][1] != NULL)
+      attribute (w, "type", unwanted[i][1]);
+    attribute (w, "model", "none");
+    xmlTextWriterEndElement (w);
+  }
+  xmlTextWriterStartElement (w, X ("rng"));
+  attribute (w, "model", "virtio");
+  xmlTextWriterStartElement (w, X ("backend"));
+  attribute (w, "model", "random");
+  xmlTextWriterWriteString (w, X ("/dev/urandom"));
+  xmlTextWriterEndElement (w);
+  xmlTextWriterEndElement (w);
+  xmlTextWriterEndElement (w);
+}
+
+/* What QEMU is told past libvirt. */
+static int
+own_args (xmlTextWriterPtr w, const struct capstan_vm_spec *s)
+{
+  int i = 0, rc = 0;
+  xmlTextWriterStartElement (w, X ("qemu:commandline"));
+  for (const struct capstan_serial *const *p = s->serials; p != NULL && *p != NULL; p++)
+    serial_args (w, *p, i++);
+  i = 0;
+  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
+    if (strcmp ((*n)->mode, "nat") == 0)
+      rc |= nic_args (w, *n, i++, is_q35 (s));
+  xmlTextWriterEndElement (w);
+  return rc;
+}
+
 char *
 domain_xml (struct capstan_call *call, struct kvm *k, const struct capstan_vm_spec *s)
 {
   xmlBufferPtr buf = xmlBufferCreate ();
-  xmlTextWriterPtr w = xmlNewTextWriterMemory (buf, 0);
-  const char *accel = s->accel != NULL ? s->accel : k->accel;
-  int kvm = strcmp (accel, "kvm") == 0, i = 0, rc = 0;
+  xmlTextWriterPtr w = buf != NULL ? xmlNewTextWriterMemory (buf, 0) : NULL;
+  if (w == NULL) {
+    capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
+    return NULL;
+  }
+  int kvm = strcmp (s->accel != NULL ? s->accel : k->accel, "kvm") == 0;
   char num[32];
   xmlTextWriterStartElement (w, X ("domain"));
   attribute (w, "type", kvm ? "kvm" : "qemu");
@@ -266,82 +391,23 @@ domain_xml (struct capstan_call *call, struct kvm *k, const struct capstan_vm_sp
     element (w, "uuid", s->uuid);
   if (s->title != NULL)
     element (w, "title", s->title);
-  snprintf (num, sizeof num, "%llu", (unsigned long long) s->memory / 1024);
+  labels (w, s);
+  snprintf (num, sizeof num, "%llu", ((unsigned long long) s->memory + 1023) / 1024);
   element (w, "memory", num);
   snprintf (num, sizeof num, "%u", s->cpus);
   element (w, "vcpu", num);
-  os_and_cpu (w, s, kvm);
-  xmlTextWriterStartElement (w, X ("devices"));
-  for (const struct capstan_disk *const *d = s->disks; d != NULL && *d != NULL; d++)
-    disk (w, *d, i++);
-  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
-    if (strcmp ((*n)->mode, "nat") != 0)
-      interface (w, *n);
-  xmlTextWriterStartElement (w, X ("controller"));
-  attribute (w, "type", "usb");
-  attribute (w, "model", "none");
-  xmlTextWriterEndElement (w);
-  xmlTextWriterStartElement (w, X ("memballoon"));
-  attribute (w, "model", "none");
-  xmlTextWriterEndElement (w);
-  xmlTextWriterStartElement (w, X ("rng"));
-  attribute (w, "model", "virtio");
-  xmlTextWriterStartElement (w, X ("backend"));
-  attribute (w, "model", "random");
-  xmlTextWriterWriteString (w, X ("/dev/urandom"));
-  xmlTextWriterEndElement (w);
-  xmlTextWriterEndElement (w);
-  xmlTextWriterEndElement (w); /* devices */
-  rc = seclabels (call, k, w, s);
-  xmlTextWriterStartElement (w, X ("qemu:commandline"));
-  i = 0;
-  for (const struct capstan_serial *const *p = s->serials; p != NULL && *p != NULL; p++)
-    serial_args (w, *p, i++);
-  i = 0;
-  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
-    if (strcmp ((*n)->mode, "nat") == 0)
-      nic_args (w, *n, i++);
-  xmlTextWriterEndElement (w);
+  os (w, s);
+  cpu (w, s, kvm);
+  clock_and_ends (w);
+  devices (w, s);
+  int rc = seclabels (call, k, w, s);
+  if (rc == 0 && own_args (w, s) != 0)
+    rc = capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
   xmlTextWriterEndElement (w);
   xmlFreeTextWriter (w);
   char *text = rc == 0 ? strdup ((const char *) xmlBufferContent (buf)) : NULL;
   xmlBufferFree (buf);
+  if (rc == 0 && text == NULL)
+    capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
   return text;
-}
-
-static int
-port_check (struct capstan_call *call, const char *f)
-{
-  char buf[128], *p[4];
-  struct sockaddr_in a = { .sin_family = AF_INET };
-  if (!split_forward (f, buf, sizeof buf, p) || inet_pton (AF_INET, p[1], &a.sin_addr) != 1)
-    return capstan_error (call, CAPSTAN_E_INVAL, 0, "forward %s: expected tcp:ADDRESS:PORT:PORT", f);
-  a.sin_port = htons ((uint16_t) atoi (p[2]));
-  int tcp = strcmp (p[0], "tcp") == 0, one = 1;
-  int s = socket (AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
-  if (s < 0)
-    return capstan_error (call, CAPSTAN_E_IO, errno, "socket");
-  if (tcp) /* as QEMU does it: connections of yesterday are not in the way */
-    setsockopt (s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  int rc = bind (s, (struct sockaddr *) &a, sizeof a), e = errno;
-  if (rc == 0 && tcp)
-    rc = listen (s, 1), e = errno;
-  close (s);
-  if (rc == 0)
-    return 0;
-  return capstan_error (call, e == EADDRINUSE ? CAPSTAN_E_BUSY : CAPSTAN_E_PERM, e,
-                        "port %s on %s cannot be forwarded; choose another with -f, or see who "
-                        "has it: ss -lnp 'sport = :%s'", p[2], p[1], p[2]);
-}
-
-int
-ports_check (struct capstan_call *call, const struct capstan_vm_spec *s)
-{
-  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
-    for (const char *const *f = (*n)->forwards; f != NULL && *f != NULL; f++) {
-      int rc = port_check (call, *f);
-      if (rc != 0)
-        return rc;
-    }
-  return 0;
 }

@@ -47,7 +47,9 @@ name=$(cat "$work/out")
 gone () { ! capstan instances | grep -q "^$name "; }
 wait_for 10 gone
 
-# what is wrong is said before anything is made
+# what is wrong is said before anything is made, and costs nobody his stopped instance
+status 0 capstan run app
+before=$(find "$CAPSTAN_ROOT/instances" "$CAPSTAN_ROOT/state" | sort)
 status 125 capstan run -f 8080 app
 err_has 8080
 status 125 capstan run -n bridge app
@@ -56,5 +58,13 @@ status 125 capstan run nothing
 err_has "no image 'nothing'"
 status 125 capstan run -p nowhere app
 err_has "no hypervisor plugin 'nowhere'"
+status 125 capstan run --name two -n tap app
+err_has tap
+status 125 capstan run --option hold=perhaps app
+err_has "hold"
+status 125 capstan run --option nothing app
+err_has "KEY=VALUE"
+[ "$(find "$CAPSTAN_ROOT/instances" "$CAPSTAN_ROOT/state" | sort)" = "$before" ] || fail "something was made or lost"
+status 0 capstan delete app
 status 0 capstan rmi app
 [ -z "$(ls "$CAPSTAN_ROOT/instances/qemu" 2>/dev/null)" ] || fail "an instance is left"

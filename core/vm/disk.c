@@ -1,0 +1,129 @@
+/* The disk of an instance: an overlay over the image or a copy of it, and what is written
+ * there for this instance alone. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/vm/disk.h"
+#include "core/base/error.h"
+#include "core/base/spawn.h"
+#include "core/base/util.h"
+#include "core/build/cmdline.h"
+#include <fcntl.h>
+#include <string.h>
+
+static gboolean
+has_format (const char *list, const char *format)
+{
+  g_auto (GStrv) l = g_strsplit (list != NULL ? list : format, ",", 0);
+  return g_strv_contains ((const char *const *) l, format);
+}
+
+/* qemu-img or qemu-io in the instance's folder: file names are relative, since qemu-io parts
+ * its commands at blanks and knows no quotes. */
+static gboolean
+tool (struct cs_instance *i, const char *const *argv, GError **err)
+{
+  struct cs_spawn s = CS_SPAWN_INIT;
+  s.argv = argv;
+  s.dir = i->dir;
+  gboolean ok = cs_spawn_check (&s, err);
+  cs_spawn_clear (&s);
+  return ok;
+}
+
+gboolean
+cs_disk_choose (struct cs_instance *i, const struct cs_image *im, const char *format,
+                const struct capstan_caps *caps, GError **err)
+{
+  if (has_format (caps->formats, "qcow2")) {
+    i->disk = g_strdup ("disk.qcow2");
+    i->disk_format = g_strdup ("qcow2");
+    return TRUE;
+  }
+  if (!has_format (caps->formats, "raw") || strcmp (format, "raw") != 0)
+    return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "image %s is %s, which %s does not take (%s)",
+                    im->name, format, i->hypervisor, caps->formats);
+  i->disk = g_strdup ("disk.raw");
+  i->disk_format = g_strdup ("raw");
+  return TRUE;
+}
+
+gboolean
+cs_disk_make (struct cs_instance *i, const struct cs_image *im, const char *format, GError **err)
+{
+  if (strcmp (i->disk_format, "qcow2") == 0) {
+    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", im->path,
+                           i->disk, NULL };
+    return tool (i, argv, err);
+  }
+  g_autofree char *path = cs_instance_path (i, i->disk);
+  cs_autofd int in = open (im->path, O_RDONLY | O_CLOEXEC);
+  cs_autofd int out = open (path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (in < 0 || out < 0)
+    return cs_fail_errno (err, "copy %s to %s", im->path, path);
+  if (ftruncate (out, (off_t) im->file_size) != 0)
+    return cs_fail_errno (err, "write %s", path);
+  return cs_copy_range (in, 0, out, 0, im->file_size, im->path, path, err);
+}
+
+/* What the disk holds, whoever made it; g_free. */
+static char *
+read_cmdline (struct cs_instance *i, GError **err)
+{
+  gboolean is_raw = strcmp (i->disk_format, "raw") == 0;
+  g_autofree char *path = cs_instance_path (i, is_raw ? i->disk : "head");
+  /* the sector before it as well, so that one reader serves both */
+  const char *argv[] = { "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=512", "count=64",
+                         "if=disk.qcow2", "of=head", NULL };
+  if (!is_raw && !tool (i, argv, err))
+    return NULL;
+  cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return cs_fail_errno_null (err, "open %s", path);
+  if (!is_raw)
+    unlink (path);
+  return cs_cmdline_read (fd, path, err);
+}
+
+static gboolean
+write_cmdline (struct cs_instance *i, GError **err)
+{
+  if (strcmp (i->disk_format, "raw") == 0) {
+    g_autofree char *path = cs_instance_path (i, i->disk);
+    cs_autofd int fd = open (path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+      return cs_fail_errno (err, "open %s", path);
+    return cs_cmdline_write (fd, i->cmdline, path, err);
+  }
+  g_autofree char *text = cs_instance_path (i, "cmdline");
+  gsize n = CS_ALIGN (strlen (i->cmdline) + 1, 512);
+  g_autofree char *buf = g_malloc0 (n);
+  memcpy (buf, i->cmdline, strlen (i->cmdline));
+  g_autofree char *cmd =
+      g_strdup_printf ("write -q -s cmdline %d %" G_GSIZE_FORMAT, CS_CMDLINE_OFFSET, n);
+  const char *argv[] = { "qemu-io", "-f", "qcow2", "-c", cmd, i->disk, NULL };
+  return cs_write_file (text, buf, n, 0600, err) && tool (i, argv, err);
+}
+
+gboolean
+cs_disk_cmdline (struct cs_instance *i, const char *cmd, const char *const *env, GError **err)
+{
+  if (cmd == NULL && env[0] == NULL)
+    return TRUE;
+  g_autofree char *built = read_cmdline (i, err);
+  if (built == NULL)
+    return FALSE;
+  g_autofree char *app = cmd != NULL ? cs_cmdline_replace_app (built, cmd) : g_strdup (built);
+  i->cmdline = cs_cmdline_make (env, app, i->guest, err);
+  return i->cmdline != NULL && write_cmdline (i, err);
+}
+
+gboolean
+cs_disk_extract (const struct cs_image *im, guint64 off, guint64 n, const char *path, GError **err)
+{
+  cs_autofd int in = open (im->path, O_RDONLY | O_CLOEXEC);
+  cs_autofd int out = open (path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (in < 0 || out < 0)
+    return cs_fail_errno (err, "copy from %s to %s", im->path, path);
+  if (ftruncate (out, (off_t) n) != 0)
+    return cs_fail_errno (err, "write %s", path);
+  return cs_copy_range (in, off, out, 0, n, im->path, path, err);
+}
