@@ -9,11 +9,28 @@
 /* The innermost call of this thread, for services that are not told the call. */
 static GPrivate here = G_PRIVATE_INIT (NULL);
 
+/* A model of a later header is read as the first, which is the strictest. */
+static GMutex *
+serial_of (struct cs_plugin *p, GMutex *open)
+{
+  switch (p->provider.threads) {
+  case CAPSTAN_THREADS_ANY:
+    return NULL;
+  case CAPSTAN_THREADS_PER_OPEN:
+    return open;
+  default:
+    return &p->one;
+  }
+}
+
 void
-cs_call_init (struct capstan_call *c, const struct cs_plugin *p, GHashTable *options)
+cs_call_init (struct capstan_call *c, struct cs_plugin *p, GHashTable *options, GMutex *open)
 {
   memset (c, 0, sizeof *c);
   c->plugin = p;
+  c->serial = serial_of (p, open);
+  if (c->serial != NULL)
+    g_mutex_lock (c->serial);
   c->options = options;
   g_mutex_init (&c->mutex);
   c->arena = g_string_chunk_new (1024);
@@ -30,6 +47,8 @@ cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err)
   g_string_chunk_free (c->arena);
   g_mutex_clear (&c->mutex);
   g_private_set (&here, NULL);
+  if (c->serial != NULL)
+    g_mutex_unlock (c->serial);
   g_autofree char *msg = c->message;
   if (rc >= 0)
     return TRUE;

@@ -10,6 +10,7 @@ struct cs_hv {
   struct cs_plugin *p;
   void *self;
   GHashTable *options;
+  GMutex mutex; /* held by a call where calls of one open may not overlap */
 };
 
 void
@@ -39,7 +40,7 @@ not_found (const char *name, GError **err)
 /* Calls an operation; ok_ says how it went. */
 #define CALL(what, ...)                                                                  \
   struct capstan_call call_;                                                             \
-  cs_call_init (&call_, hv->p, hv->options);                                             \
+  cs_call_init (&call_, hv->p, hv->options, &hv->mutex);                                             \
   gboolean ok_ = cs_call_end (&call_, hv->p->hv_ops.what (&call_, __VA_ARGS__), #what, err)
 #define NEED(what)                                                                       \
   if (hv->p->hv_ops.what == NULL)                                                        \
@@ -62,7 +63,7 @@ cs_hv_open (const char *name, const char *const *options, GError **err)
   void *self = NULL;
   if (checked == NULL)
     return NULL;
-  cs_call_init (&call, p, checked);
+  cs_call_init (&call, p, checked, NULL);
   if (!cs_call_end (&call, p->hv_ops.open (&call, &self), "open", err)) {
     g_hash_table_unref (checked);
     return NULL;
@@ -80,11 +81,12 @@ cs_hv_close (struct cs_hv *hv)
   if (hv == NULL)
     return;
   struct capstan_call call;
-  cs_call_init (&call, hv->p, hv->options);
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
   if (hv->p->hv_ops.close != NULL)
     hv->p->hv_ops.close (&call, hv->self);
   cs_call_end (&call, 0, "close", NULL);
   g_hash_table_unref (hv->options);
+  g_mutex_clear (&hv->mutex);
   g_free (hv);
 }
 
@@ -120,7 +122,7 @@ cs_hv_caps (struct cs_hv *hv, struct capstan_caps *ret, GError **err)
   NEED (caps);
   struct capstan_caps c = { .struct_size = sizeof c };
   struct capstan_call call;
-  cs_call_init (&call, hv->p, hv->options);
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
   int rc = hv->p->hv_ops.caps (&call, hv->self, &c);
   if (rc >= 0) { /* strings may be of this call only */
     *ret = c;
@@ -138,7 +140,7 @@ cs_hv_probe (struct cs_hv *hv, GError **err)
 {
   NEED (probe);
   struct capstan_call call;
-  cs_call_init (&call, hv->p, hv->options);
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
   return cs_call_end (&call, hv->p->hv_ops.probe (&call), "probe", err);
 }
 
@@ -165,7 +167,7 @@ cs_hv_create (struct cs_hv *hv, const struct capstan_vm_spec *s, struct cs_vm_re
   struct capstan_call call;
   if (spec == NULL)
     return FALSE;
-  cs_call_init (&call, hv->p, hv->options);
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
   int rc = hv->p->hv_ops.create (&call, hv->self, &spec->spec, &r);
   if (rc >= 0 && r.id == NULL)
     rc = cs_call_error (&call, CAPSTAN_E_INTERNAL, 0, "create named no VM");
@@ -213,7 +215,7 @@ cs_hv_stop (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, guint time
   if (timeout_ms != 0)
     add_timeout (&act, &kv, text, sizeof text, timeout_ms);
   struct capstan_call call;
-  cs_call_init (&call, hv->p, hv->options);
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
   call.deadline = timeout_ms != 0 ? cs_now () + timeout_ms / 1000.0 : 0;
   return cs_call_end (&call, hv->p->hv_ops.stop (&call, hv->self, &ref, &act), "stop", err);
 }
@@ -286,7 +288,7 @@ cs_hv_wait (struct cs_hv *hv, const struct cs_vm_ref *r, guint until_state, guin
   if (timeout_ms != 0)
     add_timeout (&act, &kv, text, sizeof text, timeout_ms);
   struct capstan_call call;
-  cs_call_init (&call, hv->p, hv->options);
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
   call.deadline = timeout_ms != 0 ? cs_now () + timeout_ms / 1000.0 : 0;
   int rc = hv->p->hv_ops.wait (&call, hv->self, &ref, until_state, &act, &list);
   gboolean ok_ = cs_call_end (&call, rc, "wait", err);

@@ -290,7 +290,7 @@ negotiate (struct cs_plugin *p, const struct capstan_plugin *d, GError **err)
   if (p->head.load != NULL) {
     g_autoptr (GError) e = NULL;
     struct capstan_call c;
-    cs_call_init (&c, p, NULL);
+    cs_call_init (&c, p, NULL, NULL);
     if (!cs_call_end (&c, p->head.load (&c), "load", &e))
       return refuse (p, err, "%s", e->message);
   }

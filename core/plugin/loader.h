@@ -19,6 +19,7 @@ struct cs_plugin {
   struct capstan_hypervisor_ops hv_ops;
   struct capstan_repo_ops repo_ops;
   char *refused; /* why it was not loaded, or NULL */
+  GMutex one;    /* held by a call of a plugin that takes one at a time */
 };
 /* All that is on the search path, of struct cs_plugin *; found once, opened by nobody. The
  * first of a name wins. Borrowed. */
@@ -42,7 +43,8 @@ void cs_spec_free (struct cs_spec *s);
 
 /* ---- call.c: one operation. Services may be used by any thread of the plugin. ---- */
 struct capstan_call {
-  const struct cs_plugin *plugin;
+  struct cs_plugin *plugin;
+  GMutex *serial;      /* held while it runs, or NULL */
   GHashTable *options; /* checked values of the plugin's own options; borrowed */
   GMutex mutex;        /* of what follows */
   guint code;
@@ -54,7 +56,9 @@ struct capstan_call {
 struct cs_entry { struct capstan_entry entry; GStringChunk *strings; GPtrArray *blocks; };
 struct capstan_list { GPtrArray *vms, *entries; /* either may be NULL */ };
 
-void cs_call_init (struct capstan_call *c, const struct cs_plugin *p, GHashTable *options);
+/* Waits for its turn where the plugin says that its calls may not overlap. open: of the
+ * handle that it works on; NULL: it works on none (probe, open, load). */
+void cs_call_init (struct capstan_call *c, struct cs_plugin *p, GHashTable *options, GMutex *open);
 /* Ends it: TRUE if rc is 0, else the plugin's error becomes a GError. */
 gboolean cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err);
 /* Sets the error; -code. host->error is this. */

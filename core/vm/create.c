@@ -321,10 +321,12 @@ cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError
   g_autoptr (GError) e = NULL;
   if (!is_running (i, hv))
     return TRUE;
-  if (g_strcmp0 (i->guest, "linux") == 0) {
-    cs_autofd int fd = cs_hv_console (hv, &i->ref, "control", &e);
+  cs_autofd int fd = g_strcmp0 (i->guest, "linux") == 0 ? cs_hv_console (hv, &i->ref, "control", &e) : -1;
+  if (fd < 0 && !is_running (i, hv)) /* it ended meanwhile */
+    return TRUE;
+  if (fd >= 0) {
     /* each second anew: a guest that is still booting does not listen yet */
-    for (guint k = 0; k < seconds && fd >= 0 && cs_stop_say (fd); k++)
+    for (guint k = 0; k < seconds && cs_stop_say (fd); k++)
       if (cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 1000, NULL, NULL))
         return TRUE;
     if (!is_running (i, hv)) /* it closed the channel by ending */

@@ -4,12 +4,16 @@
  * A machine is a folder under host->dir ("state"). Starting it reads the command line from
  * byte 512 of the boot disk (raw) and writes it to the console log, as a guest would that
  * does nothing else; then it has ended. With the machine option hold=true it stays running
- * until it is stopped. */
+ * until it is stopped. Its console is what comes to the log from then on. */
 #include "capstan/plugin.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,16 +40,22 @@ static int
 put (struct capstan_call *call, const char *id, const char *file, const char *text)
 {
   const char *path = file_of (call, id, file);
+  char tmp[4200];
   if (path == NULL)
     return -CAPSTAN_E_INVAL;
-  int fd = open (path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  /* renamed, so that another process reads the old text or the new one */
+  snprintf (tmp, sizeof tmp, "%s.%ld", path, (long) getpid ());
+  int fd = open (tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   ssize_t n = fd >= 0 ? write (fd, text, strlen (text)) : -1;
   int e = errno;
   if (fd >= 0)
     close (fd);
-  if (n != (ssize_t) strlen (text))
-    return capstan_error (call, CAPSTAN_E_IO, e, "write %s", path);
-  return 0;
+  if (n == (ssize_t) strlen (text) && rename (tmp, path) == 0)
+    return 0;
+  e = n < 0 ? e : errno;
+  if (fd >= 0)
+    unlink (tmp);
+  return capstan_error (call, CAPSTAN_E_IO, e, "write %s", path);
 }
 
 /* The text of a file, "" where there is none. */
@@ -292,37 +302,117 @@ null_wait (struct capstan_call *call, void *self, const struct capstan_vm_ref *r
   return 0;
 }
 
-/* Everything that the machine is going to say is known: the console is a socket that holds
- * it, closed at the other end. */
+/* ---- console: a thread that follows the log until the machine stops ---- */
+
+struct follower {
+  int socket, log, watch; /* log -1: nothing is recorded */
+  char state[4096];       /* path of the file that says whether it runs */
+};
+
+static int
+still_runs (const struct follower *f)
+{
+  char text[16] = "";
+  int fd = open (f->state, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read (fd, text, sizeof text - 1) : 0;
+  if (fd >= 0)
+    close (fd);
+  return n > 0 && strcmp (text, "stopped") != 0;
+}
+
+/* 0 once nobody listens any more. */
+static int
+pass_on (const struct follower *f)
+{
+  char buf[4096];
+  for (ssize_t n; f->log >= 0 && (n = read (f->log, buf, sizeof buf)) > 0;)
+    for (ssize_t done = 0, k; done < n; done += k)
+      if ((k = send (f->socket, buf + done, (size_t) (n - done), MSG_NOSIGNAL)) <= 0)
+        return 0;
+  return 1;
+}
+
+static void *
+follow (void *data)
+{
+  struct follower *f = data;
+  char buf[4096];
+  for (int runs = 1; runs;) {
+    runs = still_runs (f); /* before the log: what was said last is passed on */
+    if (!pass_on (f) || !runs)
+      break;
+    struct pollfd p[2] = { { f->watch, POLLIN, 0 }, { f->socket, POLLIN, 0 } };
+    if (poll (p, 2, -1) < 0 && errno != EINTR)
+      break;
+    if (p[0].revents != 0 && read (f->watch, buf, sizeof buf) < 0 && errno != EAGAIN)
+      break;
+    if (p[1].revents != 0 && read (f->socket, buf, sizeof buf) <= 0)
+      break; /* what is typed is read by nobody; the end of it is the end */
+  }
+  close (f->socket);
+  close (f->watch);
+  if (f->log >= 0)
+    close (f->log);
+  free (f);
+  return NULL;
+}
+
+/* The signals of the program are not for this thread. */
+static int
+start_follower (struct follower *f)
+{
+  sigset_t all, old;
+  pthread_t t;
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &old);
+  int e = pthread_create (&t, NULL, follow, f);
+  pthread_sigmask (SIG_SETMASK, &old, NULL);
+  if (e == 0)
+    pthread_detach (t);
+  return e;
+}
+
 static int
 null_console (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
               const struct capstan_console_req *q, struct capstan_console_rsp *ret)
 {
   int s[2], rc = need (call, r->id);
-  char line[CMDLINE_MAX + 2] = "";
   if (rc != 0)
     return rc;
-  const char *disk = get (call, r->id, "disk");
-  int fd = open (disk, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || pread (fd, line, CMDLINE_MAX, CMDLINE_AT) < 0)
-    rc = capstan_error (call, CAPSTAN_E_IO, errno, "read %s", disk);
-  if (fd >= 0)
-    close (fd);
-  if (rc != 0)
-    return rc;
-  strcat (line, "\n");
-  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
-    return capstan_error (call, CAPSTAN_E_IO, errno, "socketpair");
-  if (q->role == NULL || strcmp (q->role, "console") == 0)
-    rc = write (s[1], line, strlen (line)) < 0 ? capstan_error (call, CAPSTAN_E_IO, errno, "write") : 0;
-  close (s[1]);
-  if (rc != 0) {
+  if (q->role != NULL && strcmp (q->role, "console") != 0)
+    return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "there is no serial port '%s'", q->role);
+  if (strcmp (get (call, r->id, "state"), "stopped") == 0)
+    return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is not running", r->id);
+  const char *log = get (call, r->id, "log"), *dir = file_of (call, r->id, "");
+  struct follower *f = calloc (1, sizeof *f);
+  if (f == NULL)
+    return capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
+  snprintf (f->state, sizeof f->state, "%s/state", dir);
+  f->log = *log != '\0' ? open (log, O_RDONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+  f->watch = inotify_init1 (IN_CLOEXEC | IN_NONBLOCK);
+  if ((*log != '\0' && (f->log < 0 || lseek (f->log, 0, SEEK_END) < 0 || inotify_add_watch (f->watch, log, IN_MODIFY) < 0)) ||
+      inotify_add_watch (f->watch, dir, IN_MOVED_TO | IN_DELETE_SELF) < 0)
+    rc = capstan_error (call, CAPSTAN_E_IO, errno, "watch %s and %s", dir, log);
+  else if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
+    rc = capstan_error (call, CAPSTAN_E_IO, errno, "socketpair");
+  else {
+    f->socket = s[1];
+    int e = start_follower (f);
+    if (e == 0) {
+      ret->kind = CAPSTAN_CONSOLE_FD;
+      ret->fd = s[0];
+      return 0;
+    }
     close (s[0]);
-    return rc;
+    close (s[1]);
+    rc = capstan_error (call, CAPSTAN_E_NOMEM, e, "start a thread");
   }
-  ret->kind = CAPSTAN_CONSOLE_FD;
-  ret->fd = s[0];
-  return 0;
+  if (f->log >= 0)
+    close (f->log);
+  if (f->watch >= 0)
+    close (f->watch);
+  free (f);
+  return rc;
 }
 
 static const struct capstan_hypervisor_ops ops = {

@@ -47,6 +47,23 @@ name=$(cat "$work/out")
 gone () { ! capstan instances | grep -q "^$name "; }
 wait_for 10 gone
 
+# one that stays: attached, its console ends when somebody else stops it
+runs () { capstan instances | grep -q "^$1 .*running"; }
+capstan run --name held --option hold=true app >held </dev/null & pid=$!
+wait_for 20 runs held
+status 4 capstan delete held
+status 0 capstan stop held
+wait $pid || fail "the attached run: status $?"
+grep -qxF -e '--env=A=b /app one' held || fail "its console: $(cat held)"
+status 0 capstan delete held
+# detached, and a console that comes later
+status 0 capstan run -d --name held --option hold=true app
+capstan console held >late </dev/null & pid=$!
+wait_for 20 sh -c "! flock -n '$CAPSTAN_ROOT/instances/qemu/held/attached' true"
+status 0 capstan stop held
+wait $pid || fail "the console: status $?"
+status 0 capstan delete held
+
 # what is wrong is said before anything is made, and costs nobody his stopped instance
 status 0 capstan run app
 before=$(find "$CAPSTAN_ROOT/instances" "$CAPSTAN_ROOT/state" | sort)

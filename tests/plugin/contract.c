@@ -227,14 +227,14 @@ outputs_untouched (void **st)
   struct capstan_call c;
   void *self;
   struct machine *m = machine_new ();
-  cs_call_init (&c, plugin, options);
+  cs_call_init (&c, plugin, options, NULL);
   int rc = o->open (&c, &self);
   ok (cs_call_end (&c, rc, "open", &err), err);
 
   m->disk.path = "/nonexistent/disk";
   m->disk.format = "no-such-format";
   POISONED (struct capstan_vm_ref, ref);
-  cs_call_init (&c, plugin, options);
+  cs_call_init (&c, plugin, options, NULL);
   rc = o->create (&c, self, &m->spec, &ref);
   failed (cs_call_end (&c, rc, "create", &err), &err, 0);
   UNTOUCHED (ref);
@@ -242,12 +242,12 @@ outputs_untouched (void **st)
   struct capstan_vm_ref gone = { .struct_size = sizeof gone, .id = nobody };
   struct capstan_console_req q = { .struct_size = sizeof q, .want = CAPSTAN_CONSOLE_FD };
   POISONED (struct capstan_console_rsp, rsp);
-  cs_call_init (&c, plugin, options);
+  cs_call_init (&c, plugin, options, NULL);
   rc = o->console (&c, self, &gone, &q, &rsp);
   failed (cs_call_end (&c, rc, "console", &err), &err, 0);
   UNTOUCHED (rsp);
 
-  cs_call_init (&c, plugin, options); /* close follows a failed call */
+  cs_call_init (&c, plugin, options, NULL); /* close follows a failed call */
   o->close (&c, self);
   cs_call_end (&c, 0, "close", NULL);
   machine_free (m);
@@ -264,7 +264,37 @@ unknown_machine (void **st)
   ok (cs_hv_destroy (hv, &r, CAPSTAN_F_FORCE, &err), err); /* gone already */
 }
 
+/* What was opened twice is closed twice, and neither close is felt by the other. */
+static void
+double_close (void **st)
+{
+  g_autoptr (GError) err = NULL;
+  struct capstan_caps c;
+  struct cs_hv *a = cs_hv_open (plugin->name, NULL, &err), *b = cs_hv_open (plugin->name, NULL, &err);
+  struct cs_vm_ref r = { nobody, NULL };
+  ok (a != NULL && b != NULL, err);
+  failed (cs_hv_start (a, &r, 0, &err), &err, CAPSTAN_E_NOTFOUND); /* also after a failed call */
+  cs_hv_close (a);
+  ok (cs_hv_caps (b, &c, &err), err);
+  assert_int_equal (state (&r), CAPSTAN_VM_GONE);
+  cs_hv_close (b);
+  cs_hv_close (NULL);
+  ok (cs_hv_caps (hv, &c, &err), err);
+}
+
 /* ---- a life ---- */
+
+/* The console says whatever it has to, and then goes on. */
+static gboolean
+stays_open (int con)
+{
+  char buf[4096];
+  struct pollfd f = { con, POLLIN, 0 };
+  gssize n = 1;
+  while (n > 0 && poll (&f, 1, 200) == 1)
+    n = read (con, buf, sizeof buf);
+  return n > 0;
+}
 
 static void
 life (void **st)
@@ -291,6 +321,7 @@ life (void **st)
   struct cs_vm *const poison = (struct cs_vm *) 0x5a;
   struct cs_vm *untouched = poison;
   failed (cs_hv_wait (hv, &r, CAPSTAN_VM_STOPPED, 100, &untouched, &err), &err, CAPSTAN_E_TIMEOUT);
+  assert_true (stays_open (con)); /* while it runs */
   assert_ptr_equal (untouched, poison);
   assert_true (cs_now () - began < 10);
 
@@ -340,6 +371,108 @@ cancel_in_the_middle (void **st)
   machine_free (m);
 }
 
+/* ---- the core's side: threads ---- */
+
+static struct {
+  GMutex mutex;
+  GCond cond;
+  gboolean same; /* what is waited for is another call of the same handle */
+  guint in[2], most[2], all, most_all, saw_cancel;
+} overlap;
+
+static gpointer
+ask_cancelled (gpointer call)
+{
+  return GINT_TO_POINTER (cs_host.cancelled (call));
+}
+
+/* Stays for a while, or until another call is in as well. The machine's id says which handle
+ * it came through. */
+static int
+slow_info (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
+           const struct capstan_action *a, struct capstan_list *list)
+{
+  guint h = *r->id == 'b';
+  gint64 end = g_get_monotonic_time () + 100 * 1000;
+  g_mutex_lock (&overlap.mutex);
+  overlap.in[h]++;
+  overlap.all++;
+  overlap.most[h] = MAX (overlap.most[h], overlap.in[h]);
+  overlap.most_all = MAX (overlap.most_all, overlap.all);
+  g_cond_broadcast (&overlap.cond);
+  while ((overlap.same ? overlap.in[h] : overlap.all) < 2 && g_cond_wait_until (&overlap.cond, &overlap.mutex, end))
+    ;
+  g_mutex_unlock (&overlap.mutex);
+  GThread *t = g_thread_new ("cancelled", ask_cancelled, call); /* from any thread, at any time */
+  gboolean cancelled = GPOINTER_TO_INT (g_thread_join (t)) != 0;
+  g_mutex_lock (&overlap.mutex);
+  overlap.saw_cancel += cancelled;
+  overlap.in[h]--;
+  overlap.all--;
+  g_mutex_unlock (&overlap.mutex);
+  return 0;
+}
+
+struct caller { struct cs_hv *hv; char id[2]; };
+
+static gpointer
+call_often (gpointer data)
+{
+  struct caller *c = data;
+  struct cs_vm_ref r = { c->id, NULL };
+  for (guint i = 0; i < 5; i++)
+    if (!cs_hv_info (c->hv, &r, NULL, NULL))
+      return NULL;
+  return c;
+}
+
+/* Two threads on each of two handles. */
+static void
+run_callers (guint32 model)
+{
+  GThread *t[4];
+  struct caller c[4];
+  g_autoptr (cs_hv) other = cs_hv_open (plugin->name, NULL, NULL);
+  struct cs_hv *const handles[2] = { hv, other };
+  struct capstan_hypervisor_ops saved = plugin->hv_ops;
+  guint32 threads = plugin->provider.threads;
+  assert_non_null (other);
+  memset (overlap.most, 0, sizeof overlap.most);
+  overlap.most_all = overlap.saw_cancel = 0;
+  overlap.same = model == CAPSTAN_THREADS_ANY;
+  plugin->hv_ops.info = slow_info;
+  plugin->provider.threads = model;
+  for (guint i = 0; i < 4; i++) {
+    c[i] = (struct caller) { handles[i % 2], { i % 2 ? 'b' : 'a', '\0' } };
+    t[i] = g_thread_new ("caller", call_often, &c[i]);
+  }
+  gboolean all = TRUE;
+  for (guint i = 0; i < 4; i++)
+    all = g_thread_join (t[i]) != NULL && all;
+  plugin->hv_ops = saved;
+  plugin->provider.threads = threads;
+  assert_true (all);
+}
+
+static void
+threads (void **st)
+{
+  run_callers (CAPSTAN_THREADS_ONE);
+  assert_int_equal (overlap.most_all, 1);
+  run_callers (99); /* of a later header: the first, as the ABI says */
+  assert_int_equal (overlap.most_all, 1);
+  run_callers (CAPSTAN_THREADS_PER_OPEN);
+  assert_int_equal (overlap.most[0], 1);
+  assert_int_equal (overlap.most[1], 1);
+  assert_int_equal (overlap.most_all, 2);
+  assert_int_equal (overlap.saw_cancel, 0);
+  cs_cancel ();
+  run_callers (CAPSTAN_THREADS_ANY);
+  cs_cancel_reset ();
+  assert_true (overlap.most[0] > 1 || overlap.most[1] > 1);
+  assert_true (overlap.saw_cancel > 0);
+}
+
 /* ---- the core's side: services ---- */
 
 static void
@@ -350,7 +483,7 @@ programs (void **st)
   const char *nap[] = { "sleep", "100", NULL };
   struct capstan_run_req q = { .struct_size = sizeof q, .argv = echo, .in_fd = -1, .out_fd = -1,
     .err_fd = -1, .input = "abc", .input_len = 3 };
-  cs_call_init (&c, plugin, NULL);
+  cs_call_init (&c, plugin, NULL, NULL);
   for (guint background = 0; background < 2; background++) {
     struct capstan_run_rsp r = { .struct_size = sizeof r };
     q.flags = background ? CAPSTAN_F_NO_WAIT : 0;
@@ -386,7 +519,7 @@ services (void **st)
 {
   struct capstan_call c;
   g_autoptr (GError) err = NULL;
-  cs_call_init (&c, plugin, NULL);
+  cs_call_init (&c, plugin, NULL, NULL);
   assert_null (cs_host.dir (&c, "../x"));
   assert_non_null (cs_host.dir (&c, "state"));
   assert_int_equal (cs_host.lock (&c, "a/b"), -CAPSTAN_E_INVAL);
@@ -394,10 +527,10 @@ services (void **st)
   assert_true (cs_host.time_left_ms (&c) == UINT64_MAX);
   assert_int_equal (cs_host.sink_write (NULL, "x", 1), -CAPSTAN_E_UNSUPPORTED);
   failed (cs_call_end (&c, -CAPSTAN_E_UNSUPPORTED, "fetch", &err), &err, CAPSTAN_E_UNSUPPORTED);
-  cs_call_init (&c, plugin, NULL);
+  cs_call_init (&c, plugin, NULL, NULL);
   assert_int_equal (cs_host.error (&c, 4711, ENOENT, "it"), -CAPSTAN_E_INTERNAL);
   failed (cs_call_end (&c, -4711, "x", &err), &err, CAPSTAN_E_INTERNAL);
-  cs_call_init (&c, plugin, NULL); /* a silent failure gets words */
+  cs_call_init (&c, plugin, NULL, NULL); /* a silent failure gets words */
   assert_false (cs_call_end (&c, -CAPSTAN_E_IO, "start", &err));
   assert_non_null (strstr (err->message, "start failed and gave no reason"));
 }
@@ -457,8 +590,8 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (unknown_option), cmocka_unit_test (unknown_params), cmocka_unit_test (tables),
     cmocka_unit_test (option_types), cmocka_unit_test (caps), cmocka_unit_test (null_ops),
-    cmocka_unit_test (outputs_untouched), cmocka_unit_test (unknown_machine),
-    cmocka_unit_test (life), cmocka_unit_test (cancel_in_the_middle), cmocka_unit_test (programs),
+    cmocka_unit_test (outputs_untouched), cmocka_unit_test (unknown_machine), cmocka_unit_test (double_close),
+    cmocka_unit_test (life), cmocka_unit_test (cancel_in_the_middle), cmocka_unit_test (threads), cmocka_unit_test (programs),
     cmocka_unit_test (services), cmocka_unit_test (emitted) };
   int rc = cmocka_run_group_tests (tests, NULL, NULL);
   cs_hv_close (hv);
