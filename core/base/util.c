@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/base/util.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include <ctype.h>
 #include <dirent.h>
@@ -358,9 +359,11 @@ cs_lock_file (const char *path, gboolean exclusive, gboolean wait, GError **err)
   }
   int op = (exclusive ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB);
   while (flock (fd, op) != 0) {
-    if (errno == EINTR)
+    if (errno == EINTR && !cs_cancelled ())
       continue;
-    if (errno == EWOULDBLOCK)
+    if (errno == EINTR)
+      cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
+    else if (errno == EWOULDBLOCK)
       cs_fail (err, CAPSTAN_E_BUSY, "%s is in use by another capstan", path);
     else
       cs_fail_errno (err, "lock %s", path);

@@ -177,6 +177,8 @@ convert_out (struct build *b, const char *raw, const char *path, GError **err)
   struct cs_spawn s = CS_SPAWN_INIT;
   s.argv = argv;
   gboolean ok = cs_spawn_check (&s, err);
+  if (!ok)
+    g_prefix_error (err, "write %s: ", path);
   cs_spawn_clear (&s);
   return ok;
 }

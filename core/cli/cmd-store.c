@@ -1,23 +1,16 @@
 /* images, info, import, rmi, config: what shows and changes the store.
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/cli/cmd.h"
 #include "core/store/store.h"
 #include "core/vm/instance.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static const char *
-or_na (const char *s)
-{
-  return s != NULL && *s != '\0' ? s : "N/A";
-}
 
 static void
 set (json_t *o, const char *key, const char *value)
@@ -52,24 +45,25 @@ image_json (const struct cs_image *i)
 static gboolean
 run_images (struct cs_cli *cli, GError **err)
 {
-  g_autoptr (GPtrArray) list = cs_store_list (err);
+  gboolean as_json = cs_cli_flag (cli, "json");
+  g_autoptr (GPtrArray) list = as_json ? cs_store_list (err) : cs_store_list_quick (err);
   if (list == NULL)
     return FALSE;
-  if (cs_cli_flag (cli, "json")) {
+  if (as_json) {
     json_t *a = json_array ();
     for (guint i = 0; i < list->len; i++)
       json_array_append_new (a, image_json (g_ptr_array_index (list, i)));
     return cs_print_json (a, err);
   }
-  printf ("%-30s %-10s %-6s %-9s %-20s %-20s %s\n", "Name", "Hypervisor", "Guest", "Size",
-          "Version", "Created", "Description");
+  g_autofree char *head = cs_image_line (NULL, NULL);
+  puts (head);
   for (guint i = 0; i < list->len; i++) {
     const struct cs_image *im = g_ptr_array_index (list, i);
-    g_autofree char *size = cs_size_format (im->allocated);
-    printf ("%-30s %-10s %-6s %-9s %-20s %-20s %s\n", im->name, im->suffix,
-            im->index->guest != NULL ? im->index->guest : "osv", size,
-            or_na (im->index->version), or_na (im->index->created),
-            im->index->description != NULL ? im->index->description : "");
+    /* one line a name, whatever hypervisors it is for */
+    if (i > 0 && strcmp (im->name, ((struct cs_image *) g_ptr_array_index (list, i - 1))->name) == 0)
+      continue;
+    g_autofree char *line = cs_image_line (im->name, im->index);
+    puts (line);
   }
   return TRUE;
 }
@@ -78,27 +72,48 @@ static const struct cs_opt json_opts[] = {
   { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
 const struct cs_cmd cs_cmd_images = { .name = "images", .alias = "i", .args = "",
   .summary = "List the images", .opts = json_opts, .run = run_images,
-  .text = "Lists the images of the store. Size is what the file takes on the disk." };
+  .text = "Lists the images of the store, in the columns of the original. --json says more, one "
+          "entry for each hypervisor that an image is for; capstan df says what they take." };
+
+static gboolean
+print_info (json_t *o, gboolean as_json, GError **err)
+{
+  const char *key;
+  json_t *v;
+  if (as_json)
+    return cs_print_json (o, err);
+  json_object_foreach (o, key, v) {
+    if (json_is_integer (v))
+      printf ("%-12s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value (v));
+    else
+      printf ("%-12s %s\n", key, json_is_true (v) ? "yes" : json_is_false (v) ? "no" : json_string_value (v));
+  }
+  json_decref (o);
+  return TRUE;
+}
 
 static gboolean
 info_file (const char *path, gboolean as_json, GError **err)
 {
-  guint64 size;
-  cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC);
+  guint64 size = 0;
+  struct stat st;
+  guint8 sector[512] = { 0 };
+  cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0)
     return cs_fail_errno (err, "open %s", path);
-  const char *format = cs_image_probe (fd, path, FALSE, &size, err);
+  const char *format = cs_image_probe (fd, path, CS_PROBE_BARE, &size, err);
   if (format == NULL)
     return FALSE;
-  if (as_json) {
-    json_t *o = json_object ();
-    set (o, "path", path);
-    set (o, "format", format);
-    json_object_set_new (o, "size", json_integer ((json_int_t) size));
-    return cs_print_json (o, err);
-  }
-  printf ("File:    %s\nFormat:  %s\nSize:    %" G_GUINT64_FORMAT "\n", path, format, size);
-  return TRUE;
+  if (fstat (fd, &st) != 0 || pread (fd, sector, sizeof sector, 0) < 0)
+    return cs_fail_errno (err, "read %s", path);
+  json_t *o = json_object ();
+  set (o, "path", path);
+  set (o, "format", format);
+  json_object_set_new (o, "size", json_integer ((json_int_t) size));
+  json_object_set_new (o, "allocated", json_integer ((json_int_t) st.st_blocks * 512));
+  if (strcmp (format, "raw") == 0)
+    json_object_set_new (o, "boot_sector", json_boolean (sector[510] == 0x55 && sector[511] == 0xaa));
+  return print_info (o, as_json, err);
 }
 
 static gboolean
@@ -119,92 +134,35 @@ run_info (struct cs_cli *cli, GError **err)
   }
   json_t *o = image_json (i);
   cs_image_free (i);
-  if (as_json)
-    return cs_print_json (o, err);
-  const char *key;
-  json_t *v;
-  json_object_foreach (o, key, v) {
-    if (json_is_integer (v))
-      printf ("%-12s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value (v));
-    else
-      printf ("%-12s %s\n", key, json_string_value (v));
-  }
-  json_decref (o);
-  return TRUE;
+  return print_info (o, as_json, err);
 }
 const struct cs_cmd cs_cmd_info = { .name = "info", .args = "FILE|NAME",
   .summary = "Show what an image is", .opts = json_opts, .min_args = 1, .max_args = 1,
   .comp = CS_COMP_IMAGE, .run = run_info,
   .text = "Shows what is known of an image of the store, or of a disk image file." };
 
-/* Hex digest of the whole file; g_free. */
-static char *
-digest (int fd, const char *name, GError **err)
-{
-  enum { CHUNK = 1 << 20 };
-  unsigned char md[EVP_MAX_MD_SIZE];
-  unsigned int n = 0;
-  g_autofree char *buf = g_malloc (CHUNK);
-  GString *hex = g_string_new (NULL);
-  EVP_MD_CTX *c = EVP_MD_CTX_new ();
-  off_t off = 0;
-  ssize_t r = 0;
-  EVP_DigestInit_ex (c, EVP_sha256 (), NULL);
-  while ((r = pread (fd, buf, CHUNK, off)) > 0) {
-    EVP_DigestUpdate (c, buf, (size_t) r);
-    off += r;
-  }
-  EVP_DigestFinal_ex (c, md, &n);
-  EVP_MD_CTX_free (c);
-  for (unsigned int i = 0; i < n; i++)
-    g_string_append_printf (hex, "%02x", md[i]);
-  if (r < 0) {
-    cs_fail_errno (err, "read %s", name);
-    g_string_free (hex, TRUE);
-    return NULL;
-  }
-  return g_string_free (hex, FALSE);
-}
-
-static gboolean
-import_into (struct cs_cli *cli, struct cs_store_txn *t, int in, const char *file,
-             struct cs_index *x, GError **err)
+static const char *
+probe_for_import (int fd, const char *file, const char *forced, guint64 *size, GError **err)
 {
   struct stat st;
-  if (fstat (in, &st) != 0)
-    return cs_fail_errno (err, "stat %s", file);
-  if (ftruncate (t->fd, st.st_size) != 0)
-    return cs_fail_errno (err, "write %s", t->path);
-  if (!cs_copy_range (in, 0, t->fd, 0, (guint64) st.st_size, file, t->path, err))
-    return FALSE;
-  x->sha256 = digest (t->fd, t->path, err);
-  return x->sha256 != NULL;
+  if (g_strcmp0 (forced, "raw") != 0) {
+    const char *format = cs_image_probe (fd, file, 0, size, err);
+    if (format == NULL || forced == NULL || strcmp (forced, format) == 0)
+      return format;
+    return cs_fail_null (err, CAPSTAN_E_INVAL, "%s is %s, not %s", file, format, forced);
+  }
+  if (fstat (fd, &st) != 0)
+    return cs_fail_errno_null (err, "stat %s", file);
+  if (!S_ISREG (st.st_mode) || st.st_size == 0 || st.st_size % 512 != 0)
+    return cs_fail_null (err, CAPSTAN_E_INVAL,
+                         "%s: a raw disk is a file of whole 512-byte sectors", file);
+  *size = (guint64) st.st_size;
+  return "raw";
 }
 
-static gboolean
-run_import (struct cs_cli *cli, GError **err)
+static struct cs_index *
+import_index (struct cs_cli *cli, const char *format, guint64 size)
 {
-  const char *name = cs_cli_arg (cli, 0), *file = cs_cli_arg (cli, 1);
-  const char *forced = cs_cli_str (cli, "format");
-  guint64 size = 0;
-  if (!cs_name_check ("image name", name, FALSE, err))
-    return FALSE;
-  /* a FIFO would not open until somebody writes */
-  cs_autofd int in = open (file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (in < 0)
-    return cs_fail_errno (err, "open %s", file);
-  const char *format = NULL;
-  if (g_strcmp0 (forced, "raw") == 0) {
-    struct stat st;
-    if (fstat (in, &st) != 0 || !S_ISREG (st.st_mode) || st.st_size == 0 || st.st_size % 512 != 0)
-      return cs_fail (err, CAPSTAN_E_INVAL, "%s: a raw disk is a file of whole 512-byte sectors", file);
-    format = "raw";
-    size = (guint64) st.st_size;
-  } else if ((format = cs_image_probe (in, file, FALSE, &size, err)) == NULL) {
-    return FALSE;
-  }
-  if (forced != NULL && strcmp (forced, format) != 0)
-    return cs_fail (err, CAPSTAN_E_INVAL, "%s is %s, not %s", file, format, forced);
   struct cs_index *x = cs_index_new ();
   g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
   x->version = g_strdup (cs_cli_str (cli, "v"));
@@ -215,12 +173,37 @@ run_import (struct cs_cli *cli, GError **err)
   x->format = g_strdup (format);
   x->guest = g_strdup (cs_cli_str (cli, "guest"));
   x->size = size;
+  g_autofree char *shown = cs_time_show (x->created);
+  if (strcmp (shown, "N/A") == 0)
+    cs_warn ("--created %s: capstan images shows only times like 2024-05-06T07:08:09Z or "
+             "'2024-05-06 07:08'", x->created);
+  return x;
+}
+
+static gboolean
+run_import (struct cs_cli *cli, GError **err)
+{
+  const char *name = cs_cli_arg (cli, 0), *file = cs_cli_arg (cli, 1);
+  guint64 size = 0;
+  if (!cs_name_check ("image name", name, FALSE, err))
+    return FALSE;
+  /* a FIFO would not open until somebody writes */
+  cs_autofd int in = open (file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (in < 0)
+    return cs_fail_errno (err, "open %s", file);
+  const char *format = probe_for_import (in, file, cs_cli_str (cli, "format"), &size, err);
+  if (format == NULL)
+    return FALSE;
+  cs_cancel_on_signals ();
   struct cs_store_txn *t = cs_store_begin (name, cs_cli_suffix (cli), err);
-  gboolean ok = t != NULL;
-  if (ok && !(ok = import_into (cli, t, in, file, x, err)))
-    cs_store_abort (t);
-  else if (ok)
+  if (t == NULL)
+    return FALSE;
+  struct cs_index *x = import_index (cli, format, size);
+  gboolean ok = (x->sha256 = cs_store_copy_in (t, in, file, err)) != NULL;
+  if (ok)
     ok = cs_store_commit (t, x, err);
+  else
+    cs_store_abort (t);
   cs_index_free (x);
   if (ok)
     cs_info ("imported %s as %s (%s)", file, name, format);
@@ -249,12 +232,7 @@ run_rmi (struct cs_cli *cli, GError **err)
       return FALSE;
   for (guint i = 0; i < cli->args->len; i++) {
     const char *name = cs_cli_arg (cli, i);
-    g_autofree char *user = cs_instance_using (name);
-    if (user != NULL)
-      return cs_fail (err, CAPSTAN_E_BUSY,
-                      "image '%s' is used by the instance '%s'; capstan delete %s first", name,
-                      user, user);
-    if (!cs_store_remove (name, err))
+    if (!cs_store_remove (name, cs_instance_using, err))
       return FALSE;
     cs_info ("removed %s", name);
   }

@@ -31,7 +31,7 @@ static void
 complete_kind (CsComp kind)
 {
   if (kind == CS_COMP_IMAGE) {
-    g_autoptr (GPtrArray) l = cs_store_list (NULL);
+    g_autoptr (GPtrArray) l = cs_store_list_quick (NULL);
     for (guint i = 0; l != NULL && i < l->len; i++)
       puts (((struct cs_image *) g_ptr_array_index (l, i))->name);
   } else if (kind == CS_COMP_COMMAND) {

@@ -151,10 +151,9 @@ probe_vmdk (int fd, const guint8 *h, guint64 file, const char *path, guint64 *re
 }
 
 const char *
-cs_image_probe (int fd, const char *path, gboolean allow_backing, guint64 *ret_size,
-                GError **err)
+cs_image_probe (int fd, const char *path, guint flags, guint64 *ret_size, GError **err)
 {
-  guint8 h[512];
+  guint8 h[512] = { 0 };
   struct stat st;
   guint64 size = 0;
   const char *format = NULL;
@@ -163,13 +162,13 @@ cs_image_probe (int fd, const char *path, gboolean allow_backing, guint64 *ret_s
   if (!S_ISREG (st.st_mode))
     return cs_fail_null (err, CAPSTAN_E_INVAL, "%s is not a file", path);
   guint64 file = (guint64) st.st_size;
-  if (file < sizeof h)
+  if (file < sizeof h && !(flags & CS_PROBE_BARE))
     return cs_fail_null (err, CAPSTAN_E_INVAL, "%s is smaller than one sector: not a disk image",
                          path);
-  if (!cs_pread_all (fd, h, sizeof h, 0, path, err))
+  if (!cs_pread_all (fd, h, (gsize) MIN (file, sizeof h), 0, path, err))
     return NULL;
   if (memcmp (h, "QFI\xfb", 4) == 0)
-    format = probe_qcow2 (h, file, path, allow_backing, &size, err) ? "qcow2" : NULL;
+    format = probe_qcow2 (h, file, path, (flags & CS_PROBE_BACKING) != 0, &size, err) ? "qcow2" : NULL;
   else if (le (h + 64, 4) == 0xbeda107f)
     format = probe_vdi (h, file, path, &size, err) ? "vdi" : NULL;
   else if (memcmp (h, "KDMV", 4) == 0)
@@ -185,7 +184,7 @@ cs_image_probe (int fd, const char *path, gboolean allow_backing, guint64 *ret_s
              *h == 'v' ? "VHDX" : "VHD", *h == 'v' ? "vhdx" : "vpc");
   else if (h[0] == 0x1f && h[1] == 0x8b)
     cs_fail (err, CAPSTAN_E_INVAL, "%s is compressed: gunzip it first", path);
-  else if (h[510] == 0x55 && h[511] == 0xaa) {
+  else if ((h[510] == 0x55 && h[511] == 0xaa) || (flags & CS_PROBE_BARE)) {
     format = "raw";
     size = file;
   } else

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const suffixes[] = { "qemu", "vbox", "vmw", "gce", "raw", "vmware", NULL };
-
 const char *
 cs_root (void)
 {
@@ -66,70 +64,150 @@ cs_image_free (struct cs_image *i)
   g_free (i);
 }
 
-/* The image of a name with a suffix, or NULL if there is none. */
-static struct cs_image *
-image_at (const char *name, const char *dir, const char *suffix)
+static gboolean
+same_file (const struct stat *a, const struct stat *b)
 {
-  g_autofree char *base = g_path_get_basename (name);
-  g_autofree char *path = g_strdup_printf ("%s/%s.%s", dir, base, suffix);
-  struct stat st;
-  if (stat (path, &st) != 0 || !S_ISREG (st.st_mode))
-    return NULL;
-  struct cs_image *i = g_new0 (struct cs_image, 1);
-  g_autofree char *index = g_build_filename (dir, "index.yaml", NULL);
+  return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
+         a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* index.yaml of the folder; one that is damaged is warned of, and is empty. *st (or NULL):
+ * which file it was, zeros if there is none. */
+static struct cs_index *
+read_index (int dir_fd, const char *dir, struct stat *st)
+{
+  char buf[8192];
+  g_autofree char *path = NULL;
   g_autoptr (GError) err = NULL;
+  struct cs_index *x = NULL;
+  if (st != NULL)
+    memset (st, 0, sizeof *st);
+  cs_autofd int fd = openat (dir_fd, "index.yaml", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0 && errno == ENOENT)
+    return cs_index_new ();
+  ssize_t n = fd < 0 || (st != NULL && fstat (fd, st) != 0) ? -1 : read (fd, buf, sizeof buf - 1);
+  path = g_build_filename (dir, "index.yaml", NULL);
+  if (n < 0)
+    cs_fail_errno (&err, "read %s", path);
+  else if ((gsize) n < sizeof buf - 1) {
+    buf[n] = '\0';
+    x = cs_index_parse (buf, (gsize) n, path, &err);
+  } else
+    x = cs_index_load (path, &err);
+  if (x != NULL)
+    return x;
+  cs_warn ("%s", err->message);
+  return cs_index_new ();
+}
+
+/* The image of a name with a suffix, or NULL if there is none. With sizes, image and index
+ * are of the same commit, though others commit meanwhile: the index is replaced last, so
+ * if no commit is under way afterwards and then it is still the same, so was the image. */
+static struct cs_image *
+image_at (int dir_fd, const char *name, const char *dir, const char *suffix, gboolean sizes)
+{
+  enum { TRIES = 100 };
+  const char *slash = strrchr (name, '/');
+  g_autofree char *file = g_strconcat (slash != NULL ? slash + 1 : name, ".", suffix, NULL);
+  struct stat st = { 0 }, was = { 0 }, is;
+  struct cs_index *x = NULL;
+  for (int k = 0; k < TRIES; k++) {
+    cs_index_free (x);
+    x = read_index (dir_fd, dir, sizes ? &was : NULL);
+    if (!sizes)
+      break;
+    if (fstatat (dir_fd, file, &st, 0) != 0 || !S_ISREG (st.st_mode)) {
+      cs_index_free (x);
+      return NULL;
+    }
+    if (faccessat (dir_fd, ".commit", F_OK, 0) == 0) {
+      if (!cs_store_recover (name))
+        break; /* it is not ours to finish */
+      continue;
+    }
+    if (fstatat (dir_fd, "index.yaml", &is, 0) != 0)
+      memset (&is, 0, sizeof is);
+    if (same_file (&was, &is))
+      break;
+  }
+  struct cs_image *i = g_new0 (struct cs_image, 1);
+  cs_index_select (x, suffix);
+  i->index = x;
   i->name = g_strdup (name);
   i->dir = g_strdup (dir);
-  i->path = g_steal_pointer (&path);
+  i->path = g_build_filename (dir, file, NULL);
   i->suffix = g_strdup (suffix);
   i->file_size = (guint64) st.st_size;
   i->allocated = (guint64) st.st_blocks * 512;
-  if (access (index, F_OK) == 0 && (i->index = cs_index_load (index, &err)) == NULL)
-    cs_warn ("%s", err->message);
-  if (i->index == NULL)
-    i->index = cs_index_new ();
   return i;
 }
 
-static void
-list_dir (GPtrArray *out, const char *dir, const char *name, int depth)
+/* The folder of a name, when what a crash left there is gone. *fd: -1 at first; it may be
+ * another afterwards. */
+static gboolean
+scan_name (int *fd, const char *name, const char *dir, struct cs_scan *s)
 {
-  gboolean found[G_N_ELEMENTS (suffixes) - 1] = { FALSE }, commit = FALSE;
-  const char *base = strrchr (name, '/') != NULL ? strrchr (name, '/') + 1 : name;
-  gsize base_len = strlen (base);
-  DIR *d = opendir (dir);
-  if (d == NULL) {
+  g_autofree char *base = g_path_get_basename (name);
+  for (gboolean tidied = FALSE;; tidied = TRUE) {
+    if (*fd < 0 && (*fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+      return FALSE;
+    if (!cs_scan (*fd, base, s))
+      return FALSE;
+    if (tidied || !(s->commit || s->removal || s->rest))
+      break;
+    if (s->commit || s->removal)
+      cs_store_recover (name);
+    cs_store_tidy (name);
+    cs_scan_clear (s);
+    close (*fd);
+    *fd = -1;
+  }
+  if (s->removal) { /* it could not be finished by us */
+    g_ptr_array_set_size (s->suffixes, 0);
+    s->index = FALSE;
+  }
+  return TRUE;
+}
+
+struct list { GPtrArray *out; gboolean sizes; };
+
+static void
+list_images (struct list *l, int fd, const char *name, const char *dir, struct cs_scan *s)
+{
+  if (s->index && s->suffixes->len == 0) {
+    /* a file that is replaced while the folder is read need not show in it */
+    struct cs_image *im = image_at (fd, name, dir, "qemu", TRUE);
+    if (im != NULL)
+      g_ptr_array_add (l->out, im);
+  }
+  for (guint i = 0; i < s->suffixes->len; i++) {
+    struct cs_image *im = image_at (fd, name, dir, g_ptr_array_index (s->suffixes, i), l->sizes);
+    if (im != NULL)
+      g_ptr_array_add (l->out, im);
+  }
+}
+
+static void
+list_dir (struct list *l, int parent, const char *entry, const char *name, const char *dir,
+          int depth)
+{
+  enum { MAX_DEPTH = 8 };
+  struct cs_scan s;
+  cs_autofd int fd = openat (parent, entry, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0 || !(*name != '\0' ? scan_name (&fd, name, dir, &s) : cs_scan (fd, NULL, &s))) {
     if (errno != ENOENT)
       cs_warn ("%s: %s; it is left out", dir, g_strerror (errno));
     return;
   }
-  for (struct dirent *e; (e = readdir (d)) != NULL;) {
-    commit |= strcmp (e->d_name, ".commit") == 0;
-    if (e->d_name[0] == '.')
-      continue;
-    g_autofree char *sub = g_build_filename (dir, e->d_name, NULL);
-    gboolean is_dir = e->d_type == DT_DIR ||
-                      ((e->d_type == DT_UNKNOWN || e->d_type == DT_LNK) &&
-                       g_file_test (sub, G_FILE_TEST_IS_DIR));
-    if (is_dir && depth < 8) {
-      g_autofree char *n = *name != '\0' ? g_strconcat (name, "/", e->d_name, NULL)
-                                         : g_strdup (e->d_name);
-      list_dir (out, sub, n, depth + 1);
-    } else if (*name != '\0') {
-      if (strncmp (e->d_name, base, base_len) != 0 || e->d_name[base_len] != '.')
-        continue;
-      for (guint i = 0; suffixes[i] != NULL; i++)
-        found[i] |= strcmp (e->d_name + base_len + 1, suffixes[i]) == 0;
-    }
+  if (*name != '\0')
+    list_images (l, fd, name, dir, &s);
+  for (guint i = 0; i < s.subs->len && depth < MAX_DEPTH; i++) {
+    const char *sub = g_ptr_array_index (s.subs, i);
+    g_autofree char *n = *name != '\0' ? g_strconcat (name, "/", sub, NULL) : g_strdup (sub);
+    g_autofree char *d = g_strconcat (dir, "/", sub, NULL);
+    list_dir (l, fd, sub, n, d, depth + 1);
   }
-  closedir (d);
-  if (commit && *name != '\0') /* a crash: image and index may not belong together */
-    cs_store_recover (name);
-  for (guint i = 0; suffixes[i] != NULL && *name != '\0'; i++) {
-    struct cs_image *im = found[i] || commit ? image_at (name, dir, suffixes[i]) : NULL;
-    if (im != NULL)
-      g_ptr_array_add (out, im);
-  }
+  cs_scan_clear (&s);
 }
 
 static int
@@ -140,20 +218,39 @@ by_name (gconstpointer a, gconstpointer b)
   return c != 0 ? c : strcmp (x->suffix, y->suffix);
 }
 
+static GPtrArray *
+list (gboolean sizes, GError **err)
+{
+  struct list l = { g_ptr_array_new_with_free_func ((GDestroyNotify) cs_image_free), sizes };
+  g_autofree char *dir = cs_root_path ("repository", NULL);
+  if (access (dir, R_OK | X_OK) != 0 && errno != ENOENT) {
+    cs_fail_errno (err, "open the store %s", dir);
+    g_ptr_array_unref (l.out);
+    return NULL;
+  }
+  list_dir (&l, AT_FDCWD, dir, "", dir, 0);
+  g_ptr_array_sort (l.out, by_name);
+  return l.out;
+}
+
 GPtrArray *
 cs_store_list (GError **err)
 {
-  GPtrArray *out = g_ptr_array_new_with_free_func ((GDestroyNotify) cs_image_free);
-  g_autofree char *dir = cs_root_path ("repository", NULL);
-  struct stat st;
-  if (stat (dir, &st) != 0 && errno != ENOENT) {
-    cs_fail_errno (err, "open the store %s", dir);
-    g_ptr_array_unref (out);
-    return NULL;
-  }
-  list_dir (out, dir, "", 0);
-  g_ptr_array_sort (out, by_name);
-  return out;
+  return list (TRUE, err);
+}
+
+GPtrArray *
+cs_store_list_quick (GError **err)
+{
+  return list (FALSE, err);
+}
+
+static int
+by_suffix (gconstpointer a, gconstpointer b)
+{
+  const char *x = *(char *const *) a, *y = *(char *const *) b;
+  int first = (strcmp (y, "qemu") == 0) - (strcmp (x, "qemu") == 0);
+  return first != 0 ? first : strcmp (x, y);
 }
 
 struct cs_image *
@@ -162,58 +259,28 @@ cs_store_find (const char *name, const char *suffix, GError **err)
   if (!cs_name_check ("image name", name, TRUE, err))
     return NULL;
   g_autofree char *dir = cs_root_path ("repository", name, NULL);
-  cs_store_recover (name);
-  for (guint i = 0; suffixes[i] != NULL; i++) {
-    struct cs_image *im = NULL;
-    if (suffix == NULL || strcmp (suffix, suffixes[i]) == 0)
-      im = image_at (name, dir, suffixes[i]);
-    if (im != NULL)
-      return im;
+  struct cs_scan s;
+  struct cs_image *im = NULL;
+  cs_autofd int fd = -1;
+  gboolean there = scan_name (&fd, name, dir, &s);
+  if (!there && errno != ENOENT && errno != ENOTDIR)
+    return cs_fail_errno_null (err, "open %s", dir);
+  if (there && suffix == NULL) {
+    g_ptr_array_sort (s.suffixes, by_suffix);
+    for (guint i = 0; im == NULL && i < s.suffixes->len; i++)
+      im = image_at (fd, name, dir, g_ptr_array_index (s.suffixes, i), TRUE);
+  } else if (there && !s.removal) {
+    im = image_at (fd, name, dir, suffix, TRUE);
+    /* the original stored an imported raw file under .raw, and looked for .qemu */
+    if (im == NULL && strcmp (suffix, "qemu") == 0)
+      im = image_at (fd, name, dir, "raw", TRUE);
   }
-  /* the original stored an imported raw file under .raw, and looked for .qemu */
-  if (g_strcmp0 (suffix, "qemu") == 0) {
-    struct cs_image *im = image_at (name, dir, "raw");
-    if (im != NULL)
-      return im;
-  }
+  if (there)
+    cs_scan_clear (&s);
+  if (im != NULL)
+    return im;
   return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
                        "there is no image '%s'%s%s in %s; capstan images lists what is there",
                        name, suffix != NULL ? " for " : "", suffix != NULL ? suffix : "",
                        cs_root ());
-}
-
-gboolean
-cs_store_remove (const char *name, GError **err)
-{
-  if (!cs_name_check ("image name", name, TRUE, err))
-    return FALSE;
-  struct cs_image *im = cs_store_find (name, NULL, err);
-  if (im == NULL)
-    return FALSE;
-  g_autofree char *dir = g_strdup (im->dir);
-  g_autofree char *base = g_path_get_basename (name);
-  cs_image_free (im);
-  cs_autofd int lock = cs_store_lock (name, TRUE, FALSE, err);
-  if (lock < 0)
-    return FALSE;
-  /* only what is ours: the folder may hold the images of a name space as well */
-  for (guint i = 0; suffixes[i] != NULL; i++) {
-    g_autofree char *p = g_strdup_printf ("%s/%s.%s", dir, base, suffixes[i]);
-    if (unlink (p) != 0 && errno != ENOENT)
-      return cs_fail_errno (err, "remove %s", p);
-    g_autofree char *cache = g_strconcat (p, ".cache", NULL); /* the original's */
-    unlink (cache);
-  }
-  cs_store_clean (dir);
-  g_autofree char *index = g_build_filename (dir, "index.yaml", NULL);
-  if (unlink (index) != 0 && errno != ENOENT)
-    return cs_fail_errno (err, "remove %s", index);
-  /* the folder, and the name space if it was the last: only when empty */
-  g_autofree char *top = cs_root_path ("repository", NULL);
-  while (strlen (dir) > strlen (top) && rmdir (dir) == 0) {
-    char *up = g_path_get_dirname (dir);
-    g_free (dir);
-    dir = up;
-  }
-  return TRUE;
 }

@@ -14,10 +14,11 @@
 #define CS_STORE_H
 #include <glib.h>
 
-/* index.yaml. The first five keys are the original's; it ignores the others. Strings are
- * owned, NULL where absent. */
+/* index.yaml. The first five keys are the original's, of the name; it ignores the others,
+ * which are of one image file. Strings are owned, NULL where absent. */
 struct cs_index {
   char *version, *created, *description, *build, *platform;
+  char *suffix;  /* whose image the following is; NULL: of an old store */
   char *format;  /* "raw", "qcow2", "vdi", "vmdk"; NULL: of an old store, probe it */
   char *guest;   /* "osv" (also when absent) or "linux" */
   char *fs;      /* "rofs", "ext4", "zfs"; NULL: none (a loader) or unknown */
@@ -28,13 +29,20 @@ struct cs_index {
   /* Where in the raw image kernel and initrd lie for direct boot; length 0: nowhere. */
   guint64 kernel_offset, kernel_length, initrd_offset, initrd_length;
   char *kernel_args; /* command line of the kernel for a direct boot, or NULL */
-  GPtrArray *other; /* of char *: "key: value" lines we do not know, kept as they are */
+  GPtrArray *other; /* of char *: "key: value\n" lines we do not know, kept as they are */
+  GPtrArray *more;  /* of struct cs_index *: the other suffixes of the name; or NULL */
 };
 struct cs_index *cs_index_new (void);
 struct cs_index *cs_index_load (const char *path, GError **err);
+/* text: with a NUL behind it. */
+struct cs_index *cs_index_parse (const char *text, gsize len, const char *path, GError **err);
 /* As YAML text; g_free. */
-char *cs_index_text (const struct cs_index *x);
-struct cs_index *cs_index_copy (const struct cs_index *x);
+char *cs_index_text (struct cs_index *x);
+struct cs_index *cs_index_copy (struct cs_index *x);
+/* Makes what x says of the image `suffix` its own; what it said before goes into more. */
+void cs_index_select (struct cs_index *x, const char *suffix);
+/* x is of `suffix`, and takes over what old (which it empties) says of others. */
+void cs_index_add (struct cs_index *x, struct cs_index *old, const char *suffix);
 void cs_index_free (struct cs_index *x);
 
 struct cs_image { /* one image file of one name */
@@ -53,37 +61,61 @@ const char *cs_root (void);
 char *cs_root_path (const char *first, ...) G_GNUC_NULL_TERMINATED;
 
 /* All images by name, of struct cs_image *; g_ptr_array_unref frees them. Needs no lock. An
- * entry that cannot be read is warned of and left out. */
+ * entry that cannot be read is warned of and left out. What a killed capstan left there is
+ * cleared away. */
 GPtrArray *cs_store_list (GError **err);
-/* suffix NULL: whatever there is, "qemu" first. CAPSTAN_E_NOTFOUND says what to do. */
+/* The same in less time: file_size and allocated are 0. */
+GPtrArray *cs_store_list_quick (GError **err);
+/* suffix NULL: whatever there is, "qemu" first. CAPSTAN_E_NOTFOUND says what to do. What it
+ * finds is a pair of image and index that belong together; who opens the image by its path
+ * afterwards holds cs_store_lock from before. */
 struct cs_image *cs_store_find (const char *name, const char *suffix, GError **err);
 
 /* A new image: write its bytes to fd (raw: ftruncate and pwrite; or give path to
- * qemu-img), then commit with the index, or abort. Holds the lock of the name. */
+ * qemu-img), then commit with the index, or abort. Nobody else can begin the same name
+ * meanwhile; the image that is there can be used. */
 struct cs_store_txn {
   int fd;     /* O_RDWR on the temporary file, which is empty */
-  char *path; /* its name */
+  char *path; /* its name; more temporary files may be made as PATH.something */
   char *name, *suffix, *final_path;
   int lock_fd;
 };
 struct cs_store_txn *cs_store_begin (const char *name, const char *suffix, GError **err);
 /* Frees txn in any case. fsync, image and index.yaml in place together: after a crash the
- * next command sees the old pair or the new one. */
-gboolean cs_store_commit (struct cs_store_txn *txn, const struct cs_index *x, GError **err);
+ * next command sees the old pair or the new one. Waits while the old one is being read;
+ * so the caller must hold no cs_store_lock. x->format must be what the bytes are. */
+gboolean cs_store_commit (struct cs_store_txn *txn, struct cs_index *x, GError **err);
 void cs_store_abort (struct cs_store_txn *txn); /* NULL is fine */
 
-/* All images and the index of a name. CAPSTAN_E_BUSY while somebody holds its lock; whether
- * an instance stands on it is for the caller to ask (cs_instance_using). */
-gboolean cs_store_remove (const char *name, GError **err);
-/* Lock on a name: shared while its image is opened or made an overlay of; -1 on error. A
- * commit that a crash left is carried through before, since it could not be after. */
+/* The bytes of the open file `name` into the empty file of txn, which keeps its holes and
+ * gets more of them; the file is read once. Hex SHA-256 of what was stored, g_free; NULL on
+ * error, also when the file changed meanwhile. */
+char *cs_store_copy_in (struct cs_store_txn *txn, int in, const char *name, GError **err);
+
+/* Who stands on an image, or NULL; g_free. */
+typedef char *cs_store_user_fn (const char *name);
+/* All images and the index of a name, unless `user` names somebody: it is asked while no
+ * other can begin to use it. CAPSTAN_E_BUSY also while it is being written or read. */
+gboolean cs_store_remove (const char *name, cs_store_user_fn *user, GError **err);
+/* Lock on a name: shared while its image is opened or made an overlay of; -1 on error. What
+ * a crash left half done is finished before. */
 int cs_store_lock (const char *name, gboolean exclusive, gboolean wait, GError **err);
 
 /* "raw", "qcow2", "vdi", "vmdk", by a strict reading of the header; refuses what must not
  * be trusted (backing file, encryption, external data, ...). *ret_size: virtual size.
- * allow_backing: for our own overlays. Static string, or NULL and the error. */
-const char *cs_image_probe (int fd, const char *path, gboolean allow_backing,
-                            guint64 *ret_size, GError **err);
+ * Static string, or NULL and the error. */
+enum {
+  CS_PROBE_BACKING = 1, /* a qcow2 may have a backing file: our own overlays */
+  CS_PROBE_BARE = 2     /* what has neither a header nor a boot sector is raw */
+};
+const char *cs_image_probe (int fd, const char *path, guint flags, guint64 *ret_size,
+                            GError **err);
+
+/* A line of a list of images with the original's columns, without its end; x NULL: the
+ * line above them. g_free. */
+char *cs_image_line (const char *name, const struct cs_index *x);
+/* "2006-01-02 15:04", or "N/A" for what the original does not read as a time; g_free. */
+char *cs_time_show (const char *created);
 
 /* config.yaml: repo_url, disable_kvm, qemu_aio_type, release_tag of the original, and ours
  * (hypervisor, repo, libvirt_uri, ...). NULL if absent; borrowed; loaded once. */

@@ -1,9 +1,25 @@
 /* Inside the room. SPDX-License-Identifier: BSD-3-Clause */
 #ifndef CS_TXN_H
 #define CS_TXN_H
-/* Finishes a commit of the name that a crash interrupted, if there is one and nobody is
- * at it. */
-void cs_store_recover (const char *name);
-/* Removes what dead writers left in the folder of a name, whose lock is held. */
-void cs_store_clean (const char *dir);
+#include <glib.h>
+
+/* What may follow the dot in the name of an image file: "qemu", "vbox", ... */
+gboolean cs_suffix_valid (const char *suffix);
+
+struct cs_scan { /* what the folder of a name holds */
+  gboolean index;
+  gboolean commit, removal; /* one that is under way, or was interrupted */
+  gboolean rest;       /* temporary files, or nothing at all */
+  GPtrArray *suffixes; /* of char *: images of the name */
+  GPtrArray *subs;     /* of char *: folders */
+};
+/* base: last part of the name; NULL: of none. */
+gboolean cs_scan (int fd, const char *base, struct cs_scan *ret);
+void cs_scan_clear (struct cs_scan *s);
+
+/* Finishes what a crash interrupted; waits for whoever is at it. FALSE if that cannot be
+ * done by us here (somebody else's store, a read-only one). */
+gboolean cs_store_recover (const char *name);
+/* The same, and removes what dead writers left; nothing if there is a living one. */
+void cs_store_tidy (const char *name);
 #endif

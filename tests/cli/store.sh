@@ -17,14 +17,14 @@ status 0 capstan images; out_has Name
 [ ! -e "$CAPSTAN_ROOT" ] || fail "reading made a store"
 
 # import: stored for the hypervisor, with its format (the original stored it as .raw)
-status 0 capstan import -v 1.2 -c 2020-01-02 -d 'a "quoted": text' -b 'make # x' ns/loader loader.img
+status 0 capstan import -v 1.2 -c '2020-01-02 03:04' -d 'a "quoted": text' -b 'make # x' ns/loader loader.img
 same loader.img "$repo/ns/loader/loader.qemu"
 sum=$(sha256sum <loader.img | cut -d' ' -f1)
 grep -q "sha256: \"$sum\"" "$repo/ns/loader/index.yaml" || fail "no digest"
 grep -q 'format_version: "1"' "$repo/ns/loader/index.yaml" || fail "no format_version"
 status 0 capstan images --json
 json 'len (j) == 1 and j[0]["name"] == "ns/loader" and j[0]["description"] == "a \"quoted\": text"'
-status 0 capstan i; out_has ns/loader; out_has 2020-01-02
+status 0 capstan i; out_has ns/loader; out_has "2020-01-02 03:04"
 status 0 capstan info ns/loader --json; json "j['format'] == 'raw' and j['sha256'] == '$sum' and j['version'] == '1.2'"
 status 0 capstan info ./loader.img; out_has raw
 status 0 capstan info loader.img --json; json 'j["format"] == "raw" and j["size"] == 65536'

@@ -121,14 +121,14 @@ list_and_remove (void **state)
   assert_null (cs_store_find ("nothere", NULL, &err));
   assert_int_equal (err->code, CAPSTAN_E_NOTFOUND);
   g_clear_error (&err);
-  assert_false (cs_store_remove ("../repository/ns", &err));
+  assert_false (cs_store_remove ("../repository/ns", NULL, &err));
   assert_int_equal (err->code, CS_E_USAGE);
   put_text ("store/repository/ns/.tmp-dead", "x"); /* of a writer that died */
-  assert_true (cs_store_remove ("ns", NULL));
+  assert_true (cs_store_remove ("ns", NULL, NULL));
   is_image ("ns/deep/app", "one", "1"); /* the name space stays */
   assert_int_not_equal (access ("store/repository/ns/.tmp-dead", F_OK), 0);
-  assert_true (cs_store_remove ("ns/deep/app", NULL));
-  assert_true (cs_store_remove ("old", NULL));
+  assert_true (cs_store_remove ("ns/deep/app", NULL, NULL));
+  assert_true (cs_store_remove ("old", NULL, NULL));
   assert_int_not_equal (access ("store/repository/old/old.vbox.cache", F_OK), 0);
   assert_int_equal (access ("store/repository/old/other.qemu", F_OK), 0); /* not ours */
   assert_int_not_equal (access ("store/repository/ns", F_OK), 0);
@@ -157,12 +157,14 @@ static void
 crashes (void **state)
 {
   static const char *const commit =
-      ".tmp-a\nc.qemu\nformat_version: \"1\"\nversion: \"2\"\nformat: \"raw\"\n";
+      "# .tmp-a c.qemu\nformat_version: \"1\"\nversion: \"2\"\nformat: \"raw\"\n";
   add_image ("c", "qemu", "old", "1");
-  /* before the commit point */
+  /* before the commit point: whoever looks at the name cleans up */
   put_text ("store/repository/c/.tmp-a", "new");
   is_image ("c", "old", "1");
+  assert_int_not_equal (access ("store/repository/c/.tmp-a", F_OK), 0);
   /* after it, nothing done yet */
+  put_text ("store/repository/c/.tmp-a", "new");
   put_text ("store/repository/c/.commit", commit);
   is_image ("c", "new", "2");
   assert_int_not_equal (access ("store/repository/c/.commit", F_OK), 0);
@@ -190,7 +192,7 @@ crashes (void **state)
   g_autoptr (GPtrArray) l = cs_store_list (NULL);
   assert_int_equal (l->len, 1);
   assert_string_equal (((struct cs_image *) g_ptr_array_index (l, 0))->index->version, "2");
-  assert_true (cs_store_remove ("c", NULL));
+  assert_true (cs_store_remove ("c", NULL, NULL));
 }
 
 static void
