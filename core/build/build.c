@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include "core/base/spawn.h"
 #include "core/base/util.h"
 #include "core/base/yaml.h"
@@ -13,20 +14,23 @@
 #include "core/build/capstanfile.h"
 #include "core/build/cmdline.h"
 #include "core/build/compose.h"
-
-/* A file changed within this time of our looking may change again unseen, since clocks of
- * file systems are coarse. */
-#define COARSE_NS G_GINT64_CONSTANT (20000000)
+#include "core/build/env.h"
+#include "core/build/inputs.h"
+#include "core/build/libs.h"
 
 struct build {
   const struct cs_build_opts *o;
   struct cs_capstanfile *file;
   char *name;
   struct cs_base *base;
+  gboolean osv;
+  const char *fs;     /* "rofs", "ext4" */
   const char *format; /* of the image */
+  guint64 size;       /* of the disk; 0: as needed */
   char *cmdline;      /* as it goes on the disk */
   struct cs_tree *tree;
-  char *inputs;       /* line of index.yaml, or NULL */
+  char *files;        /* fingerprint of all but the libraries, or NULL */
+  GPtrArray *libs;    /* what --with-libs added: paths of the host, of char * */
   double start;
 };
 
@@ -45,80 +49,66 @@ default_name (const char *dir, GError **err)
   return g_steal_pointer (&name);
 }
 
-static void
-add_inputs (GChecksum *sum, const char *path, struct cs_inode *dir, gint64 *newest)
+/* All that decides what the image will be, without reading any file; NULL if that cannot be
+ * told. `seen`: when we began to look. */
+static char *
+fingerprint (struct build *b, gint64 seen)
 {
-  for (guint k = 0; k < dir->children->len; k++) {
-    struct cs_node *n = g_ptr_array_index (dir->children, k);
-    struct cs_inode *i = n->inode;
-    g_autofree char *to = g_strconcat (path, "/", n->name, NULL);
-    g_autofree char *line = g_strdup_printf (
-        " %o %o %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
-        " %" G_GINT64_FORMAT " %" G_GINT64_FORMAT, i->type, i->perm, i->size,
-        (guint64) i->dev, (guint64) i->ino, i->host_mtime_ns, i->host_ctime_ns);
-    g_checksum_update (sum, (const guchar *) to, (gssize) strlen (to) + 1);
-    g_checksum_update (sum, (const guchar *) line, (gssize) strlen (line) + 1);
-    if (S_ISLNK (i->type))
-      g_checksum_update (sum, (const guchar *) i->bytes, (gssize) i->size);
-    *newest = MAX (*newest, i->host_ctime_ns);
-    if (S_ISDIR (i->type))
-      add_inputs (sum, to, i, newest);
-  }
+  const struct cs_capstanfile *f = b->file;
+  struct cs_inputs n;
+  cs_inputs_init (&n);
+  const char *const texts[] = { PACKAGE_VERSION, b->format, f->text, f->base, b->base->guest,
+                                b->cmdline };
+  const guint64 numbers[] = { b->o->replace_root, b->o->with_libs, b->size,
+                              (guint64) b->tree->mtime };
+  for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
+    cs_inputs_text (&n, texts[k]);
+  for (guint k = 0; k < G_N_ELEMENTS (numbers); k++)
+    cs_inputs_number (&n, numbers[k]);
+  cs_inputs_fd (&n, b->base->fd);
+  cs_inputs_tree (&n, b->tree);
+  return cs_inputs_end (&n, seen);
 }
 
-/* All that decides what the image will be, without reading any file. */
+/* The same with the libraries that --with-libs added, one a line. Another set of them would
+ * be found only if the cache of the loader changed, or the files. */
 static char *
-make_inputs (struct build *b, const struct stat *base, gint64 seen)
+with_libs (struct build *b, const char *libs)
 {
-  g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
-  gint64 newest = 0;
-  g_autofree char *head = g_strdup_printf (
-      "1 " PACKAGE_VERSION " %s %d %" G_GINT64_FORMAT " %s %" G_GUINT64_FORMAT
-      " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT ".%ld %s",
-      b->format, b->o->replace_root, b->tree->mtime, b->file->base,
-      (guint64) base->st_dev, (guint64) base->st_ino, (guint64) base->st_size,
-      (gint64) base->st_ctim.tv_sec, base->st_ctim.tv_nsec, b->cmdline);
-  g_checksum_update (sum, (const guchar *) head, (gssize) strlen (head) + 1);
-  g_checksum_update (sum, (const guchar *) b->file->text, (gssize) strlen (b->file->text));
-  add_inputs (sum, "", b->tree->root, &newest);
-  if (newest > seen - COARSE_NS)
+  struct cs_inputs n;
+  if (!b->files)
     return NULL;
-  GString *line = g_string_new (NULL);
-  cs_yaml_put (line, "inputs", g_checksum_get_string (sum));
-  return g_string_free (line, FALSE);
+  cs_inputs_init (&n);
+  cs_inputs_text (&n, b->files);
+  if (b->o->with_libs)
+    cs_inputs_file (&n, "/etc/ld.so.cache");
+  g_auto (GStrv) paths = g_strsplit (libs ? libs : "", "\n", -1);
+  for (char **p = paths; *p; p++)
+    cs_inputs_file (&n, *p);
+  return cs_inputs_end (&n, G_MAXINT64);
 }
 
 static gboolean
 is_unchanged (struct build *b)
 {
-  struct cs_image *old = cs_store_find (b->name, b->o->suffix, NULL);
-  gboolean same = FALSE;
+  struct cs_image *old = b->o->force ? NULL : cs_store_find (b->name, b->o->suffix, NULL);
   if (!old)
     return FALSE;
-  if (!b->o->force && b->inputs && strcmp (old->suffix, b->o->suffix) == 0)
-    for (guint k = 0; k < old->index->other->len; k++)
-      same |= strcmp (g_ptr_array_index (old->index->other, k), b->inputs) == 0;
+  g_autofree char *libs = cs_inputs_of_index (old->index, "libs");
+  g_autofree char *then = cs_inputs_of_index (old->index, "inputs");
+  g_autofree char *now = with_libs (b, libs);
+  gboolean same = strcmp (old->suffix, b->o->suffix) == 0 && g_strcmp0 (then, now) == 0 &&
+                  now != NULL;
   cs_image_free (old);
   return same;
 }
 
 static void
-print_plan (const char *path, struct cs_inode *dir)
+add_line (struct cs_index *x, const char *key, const char *value)
 {
-  for (guint k = 0; k < dir->children->len; k++) {
-    struct cs_node *n = g_ptr_array_index (dir->children, k);
-    g_autofree char *to = g_strconcat (path, "/", n->name, NULL);
-    g_autofree char *from = cs_source_name (n->inode);
-    if (S_ISDIR (n->inode->type)) {
-      printf ("%s/\n", to);
-      print_plan (to, n->inode);
-    } else if (S_ISLNK (n->inode->type))
-      printf ("%s -> %s\n", to, n->inode->bytes);
-    else if (n->inode->size == 0)
-      printf ("%s  (empty)\n", to);
-    else
-      printf ("%s  %" G_GUINT64_FORMAT " bytes of %s\n", to, n->inode->size, from);
-  }
+  GString *line = g_string_new (NULL);
+  cs_yaml_put (line, key, value);
+  g_ptr_array_add (x->other, g_string_free (line, FALSE));
 }
 
 static struct cs_index *
@@ -134,7 +124,7 @@ make_index (struct build *b, guint64 size)
   x->build = g_strdup ("capstan " PACKAGE_VERSION);
   x->format = g_strdup (b->format);
   x->guest = g_strdup (b->base->guest);
-  x->fs = g_strdup (strcmp (b->base->guest, "osv") == 0 ? "rofs" : "ext4");
+  x->fs = g_strdup (b->fs);
   x->base = g_strdup (b->file->base);
   x->cmdline = g_strdup (b->file->cmdline);
   x->size = size;
@@ -143,8 +133,12 @@ make_index (struct build *b, guint64 size)
   x->initrd_offset = from->initrd_offset;
   x->initrd_length = from->initrd_length;
   x->kernel_args = g_strdup (from->kernel_args);
-  if (b->inputs)
-    g_ptr_array_add (x->other, g_strdup (b->inputs));
+  g_ptr_array_add (b->libs, NULL);
+  g_autofree char *libs = g_strjoinv ("\n", (char **) b->libs->pdata);
+  g_autofree char *inputs = with_libs (b, libs);
+  add_line (x, "inputs", inputs);
+  if (*libs)
+    add_line (x, "libs", libs);
   return x;
 }
 
@@ -159,8 +153,7 @@ print_account (struct build *b, const struct cs_fs_result *fs, guint64 virtual,
   g_autofree char *disk = cs_size_format (virtual);
   cs_tree_count (b->tree);
   cs_info ("base         %10s  %s", base, b->file->base);
-  cs_info ("file system  %10s  %s", over,
-           strcmp (b->base->guest, "osv") == 0 ? "ROFS" : "ext4");
+  cs_info ("file system  %10s  %s", over, b->osv ? "ROFS" : "ext4");
   cs_info ("application  %10s  %" G_GUINT64_FORMAT " files, %" G_GUINT64_FORMAT
            " directories, %" G_GUINT64_FORMAT " symbolic links", app, b->tree->n_files,
            b->tree->n_dirs, b->tree->n_symlinks);
@@ -183,24 +176,33 @@ convert_out (struct build *b, const char *raw, const char *path, GError **err)
   return ok;
 }
 
+static gboolean
+compose (struct build *b, int fd, const char *path, struct cs_fs_result *fs, GError **err)
+{
+  cs_tree_count (b->tree);
+  cs_progress_begin (b->name, b->base->keep + b->tree->data_bytes, 0);
+  gboolean ok = cs_compose (b->base, b->tree, b->cmdline, b->size, b->o->force, fd, path, fs,
+                            err);
+  cs_progress_end ();
+  return ok;
+}
+
 /* The disk into the file of txn. */
 static gboolean
 write_image (struct build *b, struct cs_store_txn *txn, struct cs_fs_result *fs, GError **err)
 {
   if (strcmp (b->format, "raw") == 0)
-    return cs_compose (b->base, b->tree, b->cmdline, b->o->force, txn->fd, txn->path, fs,
-                       err);
+    return compose (b, txn->fd, txn->path, fs, err);
   g_autofree char *raw = g_strconcat (txn->path, ".raw", NULL);
   cs_autofd int fd = open (raw, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0)
     return cs_fail_errno (err, "create %s", raw);
-  gboolean ok = cs_compose (b->base, b->tree, b->cmdline, b->o->force, fd, raw, fs, err) &&
-                convert_out (b, raw, txn->path, err);
+  gboolean ok = compose (b, fd, raw, fs, err) && convert_out (b, raw, txn->path, err);
   unlink (raw);
   return ok;
 }
 
-/* The base's own files first, then the application's over them. */
+/* The base's own files first, then the application's over them, then what is missing. */
 static gboolean
 finish_tree (struct build *b, GError **err)
 {
@@ -208,10 +210,13 @@ finish_tree (struct build *b, GError **err)
     cs_tree_free (b->tree);
     b->tree = cs_tree_new ();
     if (!cs_base_tree (b->base, b->tree, err) ||
-        !cs_capstanfile_scan (b->file, b->tree, err))
+        !cs_capstanfile_scan (b->file, b->tree,
+                              b->o->skip_special ? CS_SPECIAL_SKIP : CS_SPECIAL_FAIL, NULL,
+                              err))
       return FALSE;
   }
-  return cs_compose_add_missing (b->tree, b->base->guest, err);
+  return cs_libs_check (b->tree, b->base->guest, b->cmdline, b->o->with_libs, b->libs, err) &&
+         cs_compose_add_missing (b->tree, b->base->guest, err);
 }
 
 static gboolean
@@ -238,53 +243,149 @@ make_image (struct build *b, GError **err)
   return ok;
 }
 
+/* The environment: of the Capstanfile, then of files, then of the command line. */
 static gboolean
-load (struct build *b, GError **err)
+make_cmdline (struct build *b, GError **err)
+{
+  GPtrArray *env = b->file->env;
+  for (const char *const *f = b->o->env_files; f && *f; f++)
+    if (!cs_env_read_file (env, *f, err))
+      return FALSE;
+  for (const char *const *e = b->o->env; e && *e; e++)
+    if (!cs_env_set (env, *e, err))
+      return FALSE;
+  g_ptr_array_add (env, NULL);
+  b->cmdline = cs_cmdline_make ((const char *const *) env->pdata, b->file->cmdline,
+                                b->base->guest, err);
+  g_ptr_array_set_size (env, (int) env->len - 1);
+  if (!b->cmdline && b->file->path)
+    g_prefix_error (err, "%s: cmdline: ", b->file->path);
+  return b->cmdline != NULL;
+}
+
+/* Does the base give what guest, fs and size ask for? */
+static gboolean
+check_kind (struct build *b, GError **err)
+{
+  const char *guest = b->file->guest, *fs = b->o->fs ? b->o->fs : b->file->fs;
+  if (fs && strcmp (fs, "zfs") == 0)
+    return cs_fail (err, CS_E_USAGE, "ZFS images are not supported yet: use ROFS (fs: rofs, or "
+                    "--fs rofs), which OSv v0.51 and later read");
+  if (guest && !b->base->image->index->guest)
+    b->base->guest = strcmp (guest, "linux") == 0 ? "linux" : "osv";
+  if (guest && strcmp (guest, b->base->guest) != 0)
+    return cs_fail (err, CAPSTAN_E_INVAL, "guest '%s' is asked for, but the base '%s' is for "
+                    "guest '%s'", guest, b->file->base, b->base->guest);
+  b->osv = strcmp (b->base->guest, "osv") == 0;
+  b->fs = b->osv ? "rofs" : "ext4";
+  if (fs && strcmp (fs, b->fs) != 0)
+    return cs_fail (err, CAPSTAN_E_INVAL, "file system '%s' is asked for, but guest '%s' (base "
+                    "'%s') reads %s", fs, b->base->guest, b->file->base, b->fs);
+  b->size = b->o->size > 0 ? b->o->size : b->file->size;
+  if (b->osv && b->size > 0) {
+    cs_info ("the size has no effect: ROFS is read-only and as large as its files");
+    b->size = 0;
+  }
+  return TRUE;
+}
+
+static gboolean
+load_file (struct build *b, GError **err)
 {
   const char *dir = b->o->dir ? b->o->dir : ".";
   const char *file = b->o->file ? b->o->file : "Capstanfile";
+  if (b->o->n_paths > 0) {
+    b->file = cs_capstanfile_of_paths (b->o->base, b->o->cmdline, b->o->paths, b->o->n_paths,
+                                       err);
+    return b->file != NULL;
+  }
   /* -f is relative to -C, as tar and make have it. */
   g_autofree char *path = g_path_is_absolute (file) || strcmp (dir, ".") == 0
                               ? g_strdup (file)
                               : g_build_filename (dir, file, NULL);
-  if (!(b->file = cs_capstanfile_load (path, err)))
-    return FALSE;
-  if (!(b->name = b->o->name ? g_strdup (b->o->name) : default_name (b->file->dir, err)) ||
+  return (b->file = cs_capstanfile_load (path, err)) != NULL;
+}
+
+static gboolean
+load (struct build *b, GError **err)
+{
+  if (!load_file (b, err) ||
+      !(b->name = b->o->name ? g_strdup (b->o->name) : default_name (b->file->dir, err)) ||
       !cs_name_check ("image name", b->name, FALSE, err))
     return FALSE;
   if (strcmp (b->name, b->file->base) == 0)
     return cs_fail (err, CAPSTAN_E_INVAL,
                     "'%s' is the base itself; give the image another name: capstan build "
                     "NAME", b->name);
-  if (!(b->base = cs_base_open (b->file->base, b->o->suffix, err)))
+  if (!(b->base = cs_base_open (b->file->base, b->o->suffix, err)) || !check_kind (b, err))
     return FALSE;
   b->format = b->o->format ? b->o->format
               : strcmp (b->base->format, "qcow2") == 0 ? "qcow2" : "raw";
   if (strcmp (b->format, "raw") != 0 && strcmp (b->format, "qcow2") != 0)
     return cs_fail (err, CS_E_USAGE, "format '%s': raw and qcow2 can be written", b->format);
-  b->cmdline = cs_cmdline_make (NULL, b->file->cmdline, b->base->guest, err);
-  if (!b->cmdline)
-    g_prefix_error (err, "%s: cmdline: ", b->file->path);
-  return b->cmdline != NULL;
+  return make_cmdline (b, err);
+}
+
+static void
+print_dir (const char *path, struct cs_inode *dir)
+{
+  for (guint k = 0; k < dir->children->len; k++) {
+    struct cs_node *n = g_ptr_array_index (dir->children, k);
+    g_autofree char *to = g_strconcat (path, "/", n->name, NULL);
+    if (S_ISDIR (n->inode->type)) {
+      printf ("%s/\n", to);
+      print_dir (to, n->inode);
+    } else if (S_ISLNK (n->inode->type))
+      printf ("%s -> %s\n", to, n->inode->bytes);
+    else if (n->inode->size == 0)
+      printf ("%s  (empty)\n", to);
+    else {
+      g_autofree char *from = cs_source_name (n->inode);
+      printf ("%s  %" G_GUINT64_FORMAT " bytes of %s\n", to, n->inode->size, from);
+    }
+  }
+}
+
+/* --dry-run: the build command is not run either, so what it makes may be missing. */
+static gboolean
+print_plan (struct build *b, GError **err)
+{
+  g_autoptr (GPtrArray) missing = g_ptr_array_new_with_free_func (g_free);
+  gboolean raw = strcmp (b->base->format, "raw") == 0;
+  if (!cs_capstanfile_scan (b->file, b->tree,
+                            b->o->skip_special ? CS_SPECIAL_WARN : CS_SPECIAL_FAIL,
+                            b->file->build ? missing : NULL, err))
+    return FALSE;
+  if (raw && !cs_base_read (b->base, NULL, b->o->replace_root, err))
+    return FALSE;
+  if (missing->len == 0 && !b->base->root_fs && /* else they may come from elsewhere */
+      !cs_libs_check (b->tree, b->base->guest, b->cmdline, b->o->with_libs, NULL, err))
+    return FALSE;
+  printf ("image    %s (%s)\nbase     %s (%s)%s\nfs       %s\ncmdline  %s\n", b->name,
+          b->format, b->file->base, b->base->guest,
+          b->base->root_fs ? ", whose own files stay" : "", b->fs, b->cmdline);
+  if (b->file->build)
+    printf ("build    %s\n", b->file->build);
+  print_dir ("", b->tree->root);
+  for (guint k = 0; k < missing->len; k++)
+    printf ("%s, which is not there yet\n", (char *) g_ptr_array_index (missing, k));
+  return TRUE;
 }
 
 static gboolean
 build (struct build *b, GError **err)
 {
-  struct stat base;
-  if (!load (b, err) || !cs_capstanfile_run_build (b->file, err))
+  if (!load (b, err))
+    return FALSE;
+  if (b->o->dry_run)
+    return print_plan (b, err);
+  if (!cs_capstanfile_run_build (b->file, err))
     return FALSE;
   gint64 seen = g_get_real_time () * 1000;
-  b->tree = cs_tree_new ();
-  if (!cs_capstanfile_scan (b->file, b->tree, err))
+  if (!cs_capstanfile_scan (b->file, b->tree,
+                            b->o->skip_special ? CS_SPECIAL_WARN : CS_SPECIAL_FAIL, NULL, err))
     return FALSE;
-  if (b->o->dry_run) {
-    print_plan ("", b->tree->root);
-    return TRUE;
-  }
-  if (fstat (b->base->fd, &base) < 0)
-    return cs_fail_errno (err, "look at %s", b->base->image->path);
-  b->inputs = make_inputs (b, &base, seen);
+  b->files = fingerprint (b, seen);
   if (is_unchanged (b)) {
     cs_info ("%s is up to date", b->name);
     return TRUE;
@@ -296,12 +397,15 @@ gboolean
 cs_build (const struct cs_build_opts *o, char **ret_name, GError **err)
 {
   struct build b = { .o = o, .start = cs_now () };
+  b.tree = cs_tree_new ();
+  b.libs = g_ptr_array_new_with_free_func (g_free);
   gboolean ok = build (&b, err);
   cs_tree_free (b.tree);
   cs_base_free (b.base);
   cs_capstanfile_free (b.file);
+  g_ptr_array_unref (b.libs);
   g_free (b.cmdline);
-  g_free (b.inputs);
+  g_free (b.files);
   if (ok && ret_name)
     *ret_name = g_steal_pointer (&b.name);
   g_free (b.name);

@@ -93,6 +93,71 @@ cs_cmdline_replace_app (const char *cmdline, const char *app)
                           options_end > 0 && *app ? " " : "", app);
 }
 
+char *
+cs_cmdline_option (const char *cmdline, const char *name)
+{
+  gsize end, len = strlen (name);
+  g_autoptr (GString) word = g_string_new (NULL);
+  char *found = NULL;
+  split (cmdline, &end);
+  for (gsize i = 0; i < end;) {
+    while (i < end && is_blank (cmdline[i]))
+      i++;
+    g_string_truncate (word, 0);
+    for (; i < end && !is_blank (cmdline[i]); i++) {
+      if (cmdline[i] == '\\' && i + 1 < end)
+        i++;
+      g_string_append_c (word, cmdline[i]);
+    }
+    const char *w = word->str;
+    if (g_str_has_prefix (w, "--") && strncmp (w + 2, name, len) == 0 && w[2 + len] == '=') {
+      g_free (found);
+      found = g_strdup (w + 3 + len);
+    }
+  }
+  return found;
+}
+
+/* A word of the application part; *p moves behind it. */
+static char *
+app_word (const char **p)
+{
+  static const char from[] = "abfnrtv\\'\"", to[] = "\a\b\f\n\r\t\v\\'\"";
+  GString *w = g_string_new (NULL);
+  gboolean quoted = **p == '"';
+  const char *s = *p + quoted;
+  while (*s && (quoted ? *s != '"' : !strchr (" ;&!", *s))) {
+    const char *e = *s == '\\' && s[1] ? strchr (from, s[1]) : NULL;
+    g_string_append_c (w, e ? to[e - from] : *s);
+    s += e ? 2 : 1;
+  }
+  *p = s + (quoted && *s);
+  return g_string_free (w, FALSE);
+}
+
+GPtrArray *
+cs_cmdline_programs (const char *cmdline)
+{
+  GPtrArray *list = g_ptr_array_new_with_free_func (g_free);
+  gsize options_end;
+  gboolean first = TRUE;
+  const char *p = cmdline + split (cmdline, &options_end);
+  while (*p) {
+    if (*p == ' ')
+      p++;
+    else if (strchr (";&!", *p)) {
+      first = TRUE;
+      p++;
+    } else {
+      g_autofree char *word = app_word (&p);
+      if (first && *word && !strchr (word, '$'))
+        g_ptr_array_add (list, g_steal_pointer (&word));
+      first = FALSE;
+    }
+  }
+  return list;
+}
+
 /* A disk without a kernel has its partition at byte 512: nothing may be written there. */
 static gboolean
 check_room (int fd, const char *name, GError **err)

@@ -19,6 +19,12 @@ char *cs_cmdline_make (const char *const *env, const char *cmdline, const char *
                        GError **err);
 /* `cmdline` with its application part replaced by `app`, loader options kept; g_free. */
 char *cs_cmdline_replace_app (const char *cmdline, const char *app);
+/* The first word of each command of the application part, of char *; as guests read it.
+ * One that is made of a variable is left out. */
+GPtrArray *cs_cmdline_programs (const char *cmdline);
+/* The value of a loader option ("cwd", "env=PATH"), the last one that is given, or NULL;
+ * g_free. */
+char *cs_cmdline_option (const char *cmdline, const char *name);
 /* On a raw image. */
 gboolean cs_cmdline_write (int fd, const char *cmdline, const char *name, GError **err);
 char *cs_cmdline_read (int fd, const char *name, GError **err); /* g_free */

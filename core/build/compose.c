@@ -236,12 +236,16 @@ copy_base (struct cs_base *b, int out, const char *name, GError **err)
 }
 
 gboolean
-cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, gboolean force,
-            int out, const char *name, struct cs_fs_result *ret, GError **err)
+cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, guint64 size,
+            gboolean force, int out, const char *name, struct cs_fs_result *ret, GError **err)
 {
   gboolean osv = strcmp (b->guest, "osv") == 0;
   struct cs_fs_opts o = { .max_meta = osv && !force ? ROFS_META_MAX : 0 };
   cs_fs_write_fn *write = osv ? cs_rofs_write : cs_ext4_write;
+  if (size > 0 && size <= b->root)
+    return cs_fail (err, CAPSTAN_E_LIMIT, "the size asked for is too small: the base alone "
+                    "takes %" G_GUINT64_FORMAT " MiB", b->root / 1048576 + 1);
+  o.total_size = size > 0 ? size - b->root : 0;
   cs_tree_count (t); /* the numbers of names, as the writer needs them */
   if (!copy_base (b, out, name, err))
     return FALSE;

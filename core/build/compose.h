@@ -29,8 +29,9 @@ gboolean cs_base_read (struct cs_base *b, const char *tmp, gboolean replace_root
 gboolean cs_base_tree (struct cs_base *b, struct cs_tree *t, GError **err);
 /* What the guest expects and the application did not bring. */
 gboolean cs_compose_add_missing (struct cs_tree *t, const char *guest, GError **err);
-/* Writes the disk to the empty file `out`. */
-gboolean cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline,
+/* Writes the disk to the empty file `out`. size: of the disk, for ext4; 0: as needed. force:
+ * without the limits of older guests. */
+gboolean cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, guint64 size,
                      gboolean force, int out, const char *name, struct cs_fs_result *ret,
                      GError **err);
 #endif

@@ -231,12 +231,12 @@ expand (GPtrArray *out, const char *at, const char *pattern, guint depth, GError
 }
 
 GPtrArray *
-cs_glob_expand (const char *pattern, GError **err)
+cs_glob_expand (const char *path, gsize from, GError **err)
 {
   g_autoptr (GPtrArray) all = g_ptr_array_new_with_free_func (g_free);
-  gsize fixed = cs_glob_fixed (pattern);
-  g_autofree char *at = g_strndup (pattern, fixed);
-  g_autofree char *rest = g_strdup (pattern + fixed);
+  gsize fixed = from + cs_glob_fixed (path + from);
+  g_autofree char *at = g_strndup (path, fixed);
+  g_autofree char *rest = g_strdup (path + fixed);
   while (*rest && rest[strlen (rest) - 1] == '/')
     rest[strlen (rest) - 1] = 0;
   if (!expand (all, at, rest, 0, err))

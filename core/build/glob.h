@@ -9,9 +9,9 @@ gboolean cs_glob_has_magic (const char *pattern);
 /* hidden: a wildcard matches a leading '.' of a part too. The time it takes is at most the
  * product of both lengths. */
 gboolean cs_glob_match (const char *pattern, const char *path, gboolean hidden);
-/* Paths of the host that match, sorted, of char *; empty if nothing does. What is in front
- * of the first part with a pattern is taken as it is. */
-GPtrArray *cs_glob_expand (const char *pattern, GError **err);
+/* Paths of the host that match, sorted, of char *; empty if nothing does. The first `from`
+ * bytes are no pattern. */
+GPtrArray *cs_glob_expand (const char *path, gsize from, GError **err);
 /* How many bytes of the pattern are in front of the first part that has a pattern; the same
  * in each path that it expands to. */
 gsize cs_glob_fixed (const char *pattern);

@@ -96,7 +96,6 @@ cs_srcdir_fd (struct cs_srcdir *d, GError **err)
   return d->fd;
 }
 
-/* *i stays NULL where it is left out. */
 static gboolean
 special_file (struct scan *s, mode_t mode, GError **err)
 {
@@ -104,10 +103,10 @@ special_file (struct scan *s, mode_t mode, GError **err)
                      : S_ISSOCK (mode)                    ? "socket"
                      : S_ISBLK (mode) || S_ISCHR (mode) ? "device"
                                                           : "special file";
-  if (s->o->skip_special) {
+  if (s->o->special == CS_SPECIAL_WARN)
     cs_warn ("left out: %s is a %s", s->host->str, what);
+  if (s->o->special != CS_SPECIAL_FAIL)
     return TRUE;
-  }
   return cs_fail (err, CAPSTAN_E_INVAL,
                   "%s is a %s; an image holds files, directories and symbolic links: "
                   "remove it, or leave such files out with --skip-special", s->host->str,

@@ -9,6 +9,7 @@
 
 #define MAX_LINKS 40 /* symlinks followed in one path, as Linux has it */
 
+#define MAX_PARTS 65536 /* of a path on the way */
 #define POOL (64 * 1024)
 
 static void
@@ -300,6 +301,46 @@ cs_tree_lookup (struct cs_tree *t, const char *guest_path)
     i = n->inode;
   }
   return i;
+}
+
+struct cs_inode *
+cs_tree_follow (struct cs_tree *t, const char *guest_path, char **ret_real)
+{
+  g_autoptr (GPtrArray) todo = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) up = g_ptr_array_new (), names = g_ptr_array_new ();
+  guint links = 0;
+  push_parts (todo, guest_path);
+  g_ptr_array_add (up, t->root);
+  while (todo->len > 0) {
+    g_autofree char *part = g_ptr_array_steal_index (todo, todo->len - 1);
+    if (strcmp (part, "..") == 0) {
+      g_ptr_array_set_size (names, names->len > 0 ? (int) names->len - 1 : 0);
+      g_ptr_array_set_size (up, (int) names->len + 1);
+      continue;
+    }
+    struct cs_node *n = cs_tree_child (g_ptr_array_index (up, up->len - 1), part);
+    if (!n || todo->len > MAX_PARTS)
+      return NULL;
+    if (!S_ISLNK (n->inode->type)) {
+      g_ptr_array_add (up, n->inode);
+      g_ptr_array_add (names, (gpointer) n->name);
+      continue;
+    }
+    if (++links > MAX_LINKS)
+      return NULL;
+    if (n->inode->bytes[0] == '/') {
+      g_ptr_array_set_size (names, 0);
+      g_ptr_array_set_size (up, 1);
+    }
+    push_parts (todo, n->inode->bytes);
+  }
+  if (ret_real) {
+    GString *s = g_string_new (NULL);
+    for (guint k = 0; k < names->len; k++)
+      g_string_append_printf (s, "/%s", (const char *) g_ptr_array_index (names, k));
+    *ret_real = g_string_free (s, FALSE);
+  }
+  return g_ptr_array_index (up, up->len - 1);
 }
 
 struct cs_inode *

@@ -91,6 +91,9 @@ const char *cs_tree_name (struct cs_tree *t, const char *name);
 struct cs_node *cs_tree_child (struct cs_inode *dir, const char *name);
 /* By absolute path, symlinks not followed; or NULL. */
 struct cs_inode *cs_tree_lookup (struct cs_tree *t, const char *guest_path);
+/* The same with symlinks followed, inside the tree. *ret_real, if it is not NULL, is the path
+ * without them; g_free. */
+struct cs_inode *cs_tree_follow (struct cs_tree *t, const char *guest_path, char **ret_real);
 /* The directory that is there now. */
 struct cs_inode *cs_tree_put_dir (struct cs_tree *t, const char *guest_path, guint perm,
                                   GError **err);
@@ -100,10 +103,12 @@ gboolean cs_tree_put_symlink (struct cs_tree *t, const char *guest_path,
                               const char *target, GError **err);
 
 struct cs_ignore;
+/* FIFOs, sockets, devices: an error, or left out with a warning or without. */
+typedef enum { CS_SPECIAL_FAIL, CS_SPECIAL_WARN, CS_SPECIAL_SKIP } CsSpecial;
 struct cs_scan_opts {
   const struct cs_ignore *ignore; /* what to leave out, or NULL */
   const char *ignore_path;        /* what host_path is called there: "/sub", "" for all */
-  gboolean skip_special;          /* FIFOs, sockets, devices: a warning, not an error */
+  CsSpecial special;
   gboolean set_owner; guint32 uid, gid;
   int perm;                       /* of a file that host_path is; -1: as it is */
 };

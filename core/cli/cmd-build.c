@@ -16,6 +16,10 @@ run_build (struct cs_cli *cli, GError **err)
     .force = cs_cli_flag (cli, "force"),
     .replace_root = cs_cli_flag (cli, "replace-root"),
     .dry_run = cs_cli_flag (cli, "dry-run"),
+    .with_libs = cs_cli_flag (cli, "with-libs"),
+    .skip_special = cs_cli_flag (cli, "skip-special"),
+    .env = cs_cli_list (cli, "env"),
+    .env_files = cs_cli_list (cli, "env-file"),
   };
   if (cs_cli_given (cli, "memory"))
     cs_info ("-m is for 'capstan run': building starts no virtual machine");
@@ -33,8 +37,16 @@ static const struct cs_opt opts[] = {
     "limits of older guests", NULL, NULL, CS_COMP_NONE, NULL },
   { 0, "replace-root", CS_OPT_FLAG, NULL, "put the files in the place of a file system of "
     "the base that cannot be read", NULL, NULL, CS_COMP_NONE, NULL },
-  { 0, "dry-run", CS_OPT_FLAG, NULL, "show what would be in the image", NULL, NULL,
+  { 0, "with-libs", CS_OPT_FLAG, NULL, "add the shared libraries that the programs of the "
+    "command line need, from this machine", NULL, NULL, CS_COMP_NONE, NULL },
+  { 0, "env", CS_OPT_LIST, "NAME=VALUE", "set a variable for the application; repeatable",
+    NULL, NULL, CS_COMP_NONE, NULL },
+  { 0, "env-file", CS_OPT_LIST, "FILE", "set variables, a line NAME=VALUE each; repeatable",
+    NULL, NULL, CS_COMP_FILE, NULL },
+  { 0, "skip-special", CS_OPT_FLAG, NULL, "leave out FIFOs, sockets and devices", NULL, NULL,
     CS_COMP_NONE, NULL },
+  { 0, "dry-run", CS_OPT_FLAG, NULL, "show what would be in the image; the build command is "
+    "not run", NULL, NULL, CS_COMP_NONE, NULL },
   { 'm', "memory", CS_OPT_SIZE, "SIZE", "accepted as the original does; not needed", NULL,
     NULL, CS_COMP_NONE, NULL },
   { 0 }
