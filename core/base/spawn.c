@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DEFAULT_MAX = 1024 * 1024, PIPES = 4, TERM_MS = 3000 };
+enum { DEFAULT_MAX = 1024 * 1024, PIPES = 4, TERM_MS = 3000, ALWAYS_MS = 60000 };
 enum { IN, OUT, ERR, EXEC }; /* EXEC carries errno if the program cannot be run */
 
 struct pipes { int r[PIPES], w[PIPES]; };
@@ -59,7 +59,7 @@ child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const
   for (int i = 0; i < n_moved; i++)
     dup2 (moved[i], 3 + i);
   close_from (base);
-  if (s->session)
+  if (s->session || s->always)
     setsid ();
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
@@ -99,10 +99,11 @@ give (const struct cs_spawn *s, gsize *done, int *fd)
   }
 }
 
-/* Until all pipes are closed; FALSE when cancelled. */
+/* Until all pipes are closed; FALSE when cancelled, or out of time. */
 static gboolean
 pump (struct cs_spawn *s, struct pipes *p, GString *out, GString *errs)
 {
+  double end = cs_now () + ALWAYS_MS / 1000.0;
   gsize max = s->out_max != 0 ? s->out_max : DEFAULT_MAX, done = 0;
   if (s->input_len == 0) {
     cs_close_fd (&p->w[IN]);
@@ -110,11 +111,12 @@ pump (struct cs_spawn *s, struct pipes *p, GString *out, GString *errs)
   }
   while (p->r[OUT] >= 0 || p->r[ERR] >= 0 || p->w[IN] >= 0 || p->r[EXEC] >= 0) {
     struct pollfd f[5] = { { p->r[OUT], POLLIN, 0 }, { p->r[ERR], POLLIN, 0 },
-                           { p->w[IN], POLLOUT, 0 }, { cs_cancel_fd (), POLLIN, 0 },
+                           { p->w[IN], POLLOUT, 0 }, { s->always ? -1 : cs_cancel_fd (), POLLIN, 0 },
                            { p->r[EXEC], POLLIN, 0 } };
-    if (poll (f, 5, -1) < 0 && errno != EINTR)
+    int n = poll (f, 5, s->always ? MAX (0, (int) ((end - cs_now ()) * 1000)) : -1);
+    if (n < 0 && errno != EINTR)
       return TRUE;
-    if (f[3].revents != 0 || cs_cancelled ())
+    if (s->always ? n == 0 : f[3].revents != 0 || cs_cancelled ())
       return FALSE;
     if (f[4].revents != 0)
       return TRUE; /* the caller reads it; its end is the exec */
@@ -181,7 +183,7 @@ ended (int pidfd, gboolean watch_cancel, int ms)
 
 /* The exit status. A cancelled child is asked first, and killed if it does not heed. */
 static int
-reap (pid_t pid, gboolean *cancelled)
+reap (const struct cs_spawn *s, pid_t pid, gboolean *cancelled)
 {
   int st = 0;
 #ifdef SYS_pidfd_open
@@ -190,7 +192,7 @@ reap (pid_t pid, gboolean *cancelled)
   cs_autofd int pidfd = -1;
 #endif
   if (!*cancelled)
-    *cancelled = !ended (pidfd, TRUE, -1);
+    *cancelled = !ended (pidfd, !s->always, s->always ? ALWAYS_MS : -1);
   if (*cancelled) {
     kill (pid, pidfd < 0 ? SIGKILL : SIGTERM);
     if (!ended (pidfd, FALSE, TERM_MS))
@@ -208,7 +210,7 @@ launch (const struct cs_spawn *s, gboolean capture, struct pipes *p, pid_t *ret,
   int moved[16], exec_errno = 0;
   g_auto (GStrv) env = make_env (s);
   g_return_val_if_fail (s->n_pass_fds <= G_N_ELEMENTS (moved), FALSE);
-  if (cs_cancelled ())
+  if (!s->always && cs_cancelled ())
     return cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
   if (!make_pipes (s, capture, p, err)) {
     close_all (p);
@@ -262,11 +264,13 @@ cs_spawn_run (struct cs_spawn *s, GError **err)
   GString *out = g_string_new (NULL), *errs = g_string_new (NULL);
   gboolean cancelled = !pump (s, &p, out, errs);
   close_all (&p);
-  s->status = reap (pid, &cancelled);
+  s->status = reap (s, pid, &cancelled);
   s->out_len = out->len;
   s->err_len = errs->len;
   s->out = g_string_free (out, FALSE);
   s->err = g_string_free (errs, FALSE);
+  if (cancelled && s->always)
+    return cs_fail (err, CAPSTAN_E_TIMEOUT, "%s did not end within a minute", s->argv[0]);
   if (cancelled)
     return cs_fail (err, CAPSTAN_E_CANCELLED, "%s was cancelled", s->argv[0]);
   return TRUE;

@@ -13,6 +13,8 @@ struct cs_spawn {
   const int *pass_fds; gsize n_pass_fds; /* become 3, 4, ... */
   gboolean session;          /* a session of its own: the terminal's signals do not reach it */
   gsize out_max;             /* of each captured stream; 0: 1 MiB */
+  gboolean always;           /* cs_spawn_run also once cancelled: what undoes. In a session of its
+                                own; a minute at most */
   /* results */
   char *out, *err;           /* NUL-terminated; g_free (cs_spawn_clear) */
   gsize out_len, err_len;

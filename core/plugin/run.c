@@ -123,6 +123,7 @@ cs_host_run (struct capstan_call *c, const struct capstan_run_req *q, struct cap
   s.out_max = max + 1; /* so that more is noticed */
   if (q->flags & CAPSTAN_F_NO_WAIT)
     return start (c, &s, r);
+  s.always = (q->flags & CAPSTAN_F_FORCE) != 0;
   int rc = 0;
   if (!cs_spawn_run (&s, &err))
     rc = from_gerror (c, err);

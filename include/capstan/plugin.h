@@ -120,7 +120,9 @@ struct capstan_caps {
 
 /* ---- Running a program ---- */
 struct capstan_run_req { /* argv[0] through PATH, no shell, all other fds closed */
-  uint32_t struct_size, flags;           /* CAPSTAN_F_NO_WAIT: answer with the pid */
+  /* CAPSTAN_F_NO_WAIT: answer with the pid. CAPSTAN_F_FORCE: also once the call has been
+   * cancelled, to undo what was begun; Ctrl-C does not reach it; a minute at most. */
+  uint32_t struct_size, flags;
   const char *const *argv, *const *env;  /* env: "K=V" sets, "K" unsets; NULL: as is */
   const char *dir;                       /* working directory or NULL */
   const int *pass_fds; size_t n_pass_fds; /* become 3, 4, ... */

@@ -157,6 +157,24 @@ cancelled (void **state)
   cs_spawn_clear (&s);
 }
 
+/* What undoes runs although all was cancelled, where Ctrl-C does not reach it. */
+static void
+always (void **state)
+{
+  struct cs_spawn s = CS_SPAWN_INIT;
+  g_autoptr (GError) err = NULL;
+  s.argv = SH ("sleep 0.3; ps -o sid= $$ | tr -d ' '; echo $$");
+  cs_cancel ();
+  assert_false (cs_spawn_run (&s, &err));
+  assert_int_equal (err->code, CAPSTAN_E_CANCELLED);
+  s.always = TRUE;
+  assert_true (cs_spawn_run (&s, NULL));
+  g_auto (GStrv) lines = g_strsplit (s.out, "\n", 0);
+  assert_string_equal (lines[0], lines[1]);
+  cs_cancel_reset ();
+  cs_spawn_clear (&s);
+}
+
 int
 main (void)
 {
@@ -164,7 +182,7 @@ main (void)
     cmocka_unit_test (output_and_status), cmocka_unit_test (check_quotes_stderr),
     cmocka_unit_test (program_is_not_there), cmocka_unit_test (environment_and_folder),
     cmocka_unit_test (descriptors),       cmocka_unit_test (large_input_and_output),
-    cmocka_unit_test (cancelled),
+    cmocka_unit_test (cancelled),         cmocka_unit_test (always),
   };
   signal (SIGPIPE, SIG_IGN); /* as main does */
   return cmocka_run_group_tests (tests, NULL, NULL);
