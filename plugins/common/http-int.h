@@ -15,6 +15,7 @@ struct http {
   size_t active;
   char *phase; /* of progress */
   uint64_t done, total, shown_ms;
+  uint64_t last_word_ms; /* until then a cancelled call goes on; 0: not at all */
 };
 
 struct xfer {

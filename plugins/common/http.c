@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LAST_WORD_MS = 5000 };
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode global = CURLE_FAILED_INIT;
 
@@ -150,6 +152,8 @@ start (struct http *h, struct capstan_call *call, const struct http_req *q, stru
   struct xfer *x = http_xfer_new (h, call, q);
   if (x == NULL)
     return capstan_error (call, CAPSTAN_E_NOMEM, 0, "no memory");
+  if (q->flags & HTTP_LAST_WORD)
+    h->last_word_ms = now_ms () + LAST_WORD_MS;
   x->ret = ret;
   return add (h, x);
 }
@@ -265,9 +269,9 @@ tick (struct http *h, struct capstan_call *call)
 {
   const struct capstan_host *host = capstan_host_;
   uint64_t t = now_ms ();
-  if (host->cancelled (call))
+  if (h->last_word_ms == 0 && host->cancelled (call))
     return capstan_error (call, CAPSTAN_E_CANCELLED, 0, "cancelled");
-  if (host->time_left_ms (call) == 0)
+  if (h->last_word_ms != 0 ? t >= h->last_word_ms : host->time_left_ms (call) == 0)
     return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "the time that was given is over");
   if (h->phase == NULL || t - h->shown_ms < 100)
     return 0;
@@ -285,13 +289,14 @@ http_run (struct http *h, struct capstan_call *call)
     rc = reap (h, &any);
     if (m == CURLM_OK && rc == 0 && (rc = tick (h, call)) == 0 && !any) {
       uint64_t left = capstan_host_->time_left_ms (call), most = h->phase != NULL ? 100 : 1000;
-      m = curl_multi_poll (h->multi, &cancel, cancel.fd >= 0, (int) (left < most ? left : most),
-                           NULL);
+      int wait = h->last_word_ms != 0 ? 100 : (int) (left < most ? left : most);
+      m = curl_multi_poll (h->multi, &cancel, cancel.fd >= 0 && h->last_word_ms == 0, wait, NULL);
     }
     if (m != CURLM_OK && rc == 0)
       rc = capstan_error (call, CAPSTAN_E_NOMEM, 0, "libcurl: %s", curl_multi_strerror (m));
   }
   drop_all (h);
+  h->last_word_ms = 0;
   if (rc == 0 && h->phase != NULL)
     rc = capstan_host_->progress (call, h->phase, h->done, h->total);
   return rc;

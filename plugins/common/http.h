@@ -88,7 +88,9 @@ enum {
   HTTP_ANY_STATUS = 1 << 2, /* any final status is an answer (look at rsp), no error is set:
                                http_status_error makes it one */
   HTTP_NO_REDIRECT = 1 << 3, /* 3xx is an answer like another */
-  HTTP_COUNT = 1 << 4        /* its body, either way, counts for http_progress */
+  HTTP_COUNT = 1 << 4,       /* its body, either way, counts for http_progress */
+  HTTP_LAST_WORD = 1 << 5    /* done even if the call was cancelled, within 5 seconds: to undo
+                               what would stay behind on the server */
 };
 struct http_req {
   const char *method; /* NULL: GET */
@@ -148,8 +150,9 @@ void http_url_escape (struct buf *, const char *text, int keep_slash);
 const char *http_url_show (const char *url, char *out, size_t n);
 /* Scheme, host and port are the same. */
 int http_url_same_origin (const char *a, const char *b);
-/* "https://HOST" or "https://HOST:PORT" in lower case, without a port that is the usual one:
- * the realm of its credentials. "" if it is no URL. */
+/* "https://HOST/PATH" or "https://HOST:PORT/PATH", the host in lower case, without a port that
+ * is the usual one and a '/' at the end: the realm of its credentials. What the host has for
+ * a shorter one holds too. "" if it is no URL. */
 void http_url_realm (const char *url, char *out, size_t n);
 /* Of this machine: localhost, 127.x.x.x, [::1]. */
 int http_url_loopback (const char *url);

@@ -193,13 +193,14 @@ http_status_error (struct capstan_call *call, const char *method, const struct h
   words (r, said, sizeof said);
   http_url_show (r->url, url, sizeof url);
   http_url_realm (r->url, realm, sizeof realm);
+  realm[strlen (realm) > 8 ? 8 + strcspn (realm + 8, "/") : 0] = '\0';
   if (r->status == 401)
     snprintf (hint, sizeof hint, "; %s wants other credentials, or some", realm);
   else if ((r->status == 429 || r->status == 503) && (wait = retry_after (r)) != 0)
     snprintf (hint, sizeof hint, "; it asks for a pause of %" PRIu32 " s", (wait + 999) / 1000);
-  int rc = capstan_error (call, code, 0, "%s %s: %d%s%s%s%s%s", method != NULL ? method : "GET", url,
-                          r->status, *text != '\0' ? " " : "", text, *said != '\0' ? ": " : "", said,
-                          hint);
+  int rc = capstan_error (call, code, 0, "%s %s: %d%s%s%s%s%s", method != NULL ? method : "GET",
+                          url, r->status, *text != '\0' ? " " : "", text, *said != '\0' ? ": " : "",
+                          said, hint);
   if ((wait = retry_after (r)) != 0)
     capstan_host_->retry_after (call, wait);
   return rc;

@@ -115,15 +115,21 @@ http_url_realm (const char *url, char *out, size_t n)
   char shown[2048];
   http_url_show (url, shown, sizeof shown);
   const char *host = strstr (shown, "://");
-  size_t len = host != NULL ? (size_t) (host + 3 - shown) + strcspn (host + 3, "/") : 0, o;
+  size_t len = host != NULL ? (size_t) (host + 3 - shown) + strcspn (host + 3, "/") : 0, o = 0;
+  const char *path = shown + len;
   for (size_t i = 0; i < 4; i += 2) {
     size_t port = strlen (usual[i + 1]);
     if (len > port && strncasecmp (shown, usual[i], strlen (usual[i])) == 0 &&
         memcmp (shown + len - port, usual[i + 1], port) == 0)
       len -= port;
   }
-  for (o = 0; o < len && o + 1 < n; o++)
+  for (; o < len && o + 1 < n; o++)
     out[o] = shown[o] >= 'A' && shown[o] <= 'Z' ? (char) (shown[o] + 32) : shown[o];
+  if (len > 0)
+    for (; *path != '\0' && o + 1 < n; path++)
+      out[o++] = *path;
+  while (o > 0 && out[o - 1] == '/')
+    o--;
   out[o] = '\0';
 }
 
