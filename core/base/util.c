@@ -3,6 +3,7 @@
 #include "core/base/util.h"
 #include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -151,13 +152,21 @@ cs_pread_all (int fd, void *buf, gsize n, guint64 off, const char *what, GError 
   return TRUE;
 }
 
+/* A step of a copy is done: shows it, and heeds Ctrl-C. */
+static gboolean
+copied (guint64 n, GError **err)
+{
+  cs_progress_add (n);
+  return !cs_cancelled () || cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
+}
+
 /* What copy_file_range could not do: through a buffer. */
 static gboolean
 copy_by_buffer (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
                 const char *in_name, const char *out_name, GError **err)
 {
   enum { CHUNK = 256 * 1024 };
-  g_autofree char *buf = g_malloc (CHUNK);
+  g_autofree char *buf = g_malloc (MIN (n, CHUNK));
   while (n > 0) {
     gsize want = MIN (n, CHUNK);
     ssize_t r = pread (in, buf, want, (off_t) in_off);
@@ -167,7 +176,8 @@ copy_by_buffer (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
       return cs_fail_errno (err, "read %s", in_name);
     if (r == 0)
       return cs_fail (err, CAPSTAN_E_IO, "%s became shorter while it was read", in_name);
-    if (!cs_pwrite_all (out, buf, (gsize) r, out_off, out_name, err))
+    if (!cs_pwrite_all (out, buf, (gsize) r, out_off, out_name, err) ||
+        !copied ((guint64) r, err))
       return FALSE;
     in_off += (guint64) r;
     out_off += (guint64) r;
@@ -181,9 +191,10 @@ static gboolean
 copy_data (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
            const char *in_name, const char *out_name, GError **err)
 {
+  enum { STEP = 64 * 1024 * 1024 };
   while (n > 0) {
     off_t i = (off_t) in_off, o = (off_t) out_off;
-    ssize_t r = copy_file_range (in, &i, out, &o, MIN (n, 1u << 30), 0);
+    ssize_t r = copy_file_range (in, &i, out, &o, MIN (n, STEP), 0);
     if (r < 0 && errno == EINTR)
       continue;
     if (r < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS ||
@@ -193,43 +204,54 @@ copy_data (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
       return cs_fail_errno (err, "copy %s to %s", in_name, out_name);
     if (r == 0)
       break; /* also what some kernels say of /proc and /sys: ask read */
+    if (!copied ((guint64) r, err))
+      return FALSE;
     in_off += (guint64) r;
     out_off += (guint64) r;
     n -= (guint64) r;
   }
-  return copy_by_buffer (in, in_off, out, out_off, n, in_name, out_name, err);
+  return n == 0 || copy_by_buffer (in, in_off, out, out_off, n, in_name, out_name, err);
+}
+
+gboolean
+cs_copy_counted (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
+                 const char *in_name, const char *out_name, guint64 *moved, GError **err)
+{
+  guint64 end = in_off + n;
+  while (in_off < end) {
+    guint64 stop = end;
+    /* looking for holes in little costs more than it saves */
+    off_t data = n < 64 * 1024 ? (off_t) in_off : lseek (in, (off_t) in_off, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) {
+      struct stat st;
+      if (fstat (in, &st) == 0 && (guint64) st.st_size < end)
+        return cs_fail (err, CAPSTAN_E_IO, "%s became shorter while it was read", in_name);
+      return copied (end - in_off, err); /* the rest is a hole */
+    }
+    if (data >= 0 && n >= 64 * 1024) {
+      guint64 hole = MIN ((guint64) data, end) - in_off;
+      if (hole > 0 && !copied (hole, err))
+        return FALSE;
+      out_off += hole;
+      in_off += hole;
+      off_t next = in_off < end ? lseek (in, data, SEEK_HOLE) : -1;
+      stop = next < 0 ? end : MIN ((guint64) next, end);
+    }
+    if (!copy_data (in, in_off, out, out_off, stop - in_off, in_name, out_name, err))
+      return FALSE;
+    *moved += stop - in_off;
+    out_off += stop - in_off;
+    in_off = stop;
+  }
+  return TRUE;
 }
 
 gboolean
 cs_copy_range (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
                const char *in_name, const char *out_name, GError **err)
 {
-  guint64 end = in_off + n;
-  if (n < 64 * 1024) /* looking for holes costs more than it saves */
-    return copy_data (in, in_off, out, out_off, n, in_name, out_name, err);
-  while (in_off < end) {
-    off_t data = lseek (in, (off_t) in_off, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) {
-      struct stat st;
-      if (fstat (in, &st) == 0 && (guint64) st.st_size < end)
-        return cs_fail (err, CAPSTAN_E_IO, "%s became shorter while it was read", in_name);
-      return TRUE; /* the rest is a hole */
-    }
-    if (data < 0 || (guint64) data >= end) {
-      if (data >= 0)
-        return TRUE;
-      return copy_data (in, in_off, out, out_off, end - in_off, in_name, out_name, err);
-    }
-    off_t hole = lseek (in, data, SEEK_HOLE);
-    guint64 stop = hole < 0 || (guint64) hole > end ? end : (guint64) hole;
-    out_off += (guint64) data - in_off;
-    in_off = (guint64) data;
-    if (!copy_data (in, in_off, out, out_off, stop - in_off, in_name, out_name, err))
-      return FALSE;
-    out_off += stop - in_off;
-    in_off = stop;
-  }
-  return TRUE;
+  guint64 moved = 0;
+  return cs_copy_counted (in, in_off, out, out_off, n, in_name, out_name, &moved, err);
 }
 
 char *

@@ -47,9 +47,14 @@ gboolean cs_pread_all (int fd, void *buf, gsize n, guint64 off, const char *what
                        GError **err);
 /* Moves n bytes from in@in_off to out@out_off in the kernel where it can (FICLONERANGE by
  * way of copy_file_range, else a 256 KiB buffer). Holes of the source stay holes if the
- * target is a hole there. A source that ends early is an error that names it. */
+ * target is a hole there. A source that ends early is an error that names it. Shows
+ * progress; fails once cancelled. */
 gboolean cs_copy_range (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
                         const char *in_name, const char *out_name, GError **err);
+/* The same; adds to *moved how many of the bytes were no hole. */
+gboolean cs_copy_counted (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
+                          const char *in_name, const char *out_name, guint64 *moved,
+                          GError **err);
 /* Whole small file, at most max bytes; NUL-terminated; g_free. */
 char *cs_read_file (const char *path, gsize max, gsize *ret_len, GError **err);
 /* Write a small file whole: temporary name, fsync, rename, fsync of the folder. */

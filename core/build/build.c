@@ -146,7 +146,7 @@ static void
 print_account (struct build *b, const struct cs_fs_result *fs, guint64 virtual,
                guint64 written)
 {
-  g_autofree char *base = cs_size_format (b->base->keep);
+  g_autofree char *base = cs_size_format (fs->base_bytes);
   g_autofree char *over = cs_size_format (fs->meta_bytes);
   g_autofree char *app = cs_size_format (fs->data_bytes);
   g_autofree char *total = cs_size_format (written);

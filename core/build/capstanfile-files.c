@@ -34,6 +34,15 @@ at_line (const struct cs_capstanfile *c, guint line, const char *key, const GErr
   return cs_fail (err, code, "%s:%u: %s: %s", c->path, line, key, e->message);
 }
 
+/* A private working folder must not close the guest's root, nor change the base's. */
+static void
+keep_root (struct cs_inode *root, const struct cs_inode *before)
+{
+  root->perm = before->perm;
+  root->uid = before->uid;
+  root->gid = before->gid;
+}
+
 static gboolean
 scan_rootfs (struct input *in, GError **err)
 {
@@ -62,9 +71,10 @@ scan_rootfs (struct input *in, GError **err)
   o.special = in->special;
   /* The folder itself may be a symlink; it stands for "/". */
   g_autofree char *dir = g_strconcat (c->rootfs, "/", NULL);
+  struct cs_inode before = *in->t->root;
   if (!cs_tree_scan (in->t, "/", dir, &o, err))
     return FALSE;
-  in->t->root->perm = 0755; /* a private working folder must not close the guest's root */
+  keep_root (in->t->root, &before);
   return TRUE;
 }
 
@@ -84,10 +94,11 @@ scan_path (struct input *in, const struct cs_capstanfile_entry *f, const char *d
     g_autofree char *base = g_path_get_basename (src);
     into = g_strconcat (dst, base, NULL); /* "/lib/: x.so" goes into /lib */
   }
+  struct cs_inode before = *in->t->root;
   if (!cs_tree_scan (in->t, into ? into : dst, src, &o, err))
     return FALSE;
   if (is_dir && strspn (dst, "/.") == strlen (dst) && !f->set_owner)
-    in->t->root->perm = 0755;
+    keep_root (in->t->root, &before);
   return TRUE;
 }
 

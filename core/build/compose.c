@@ -235,6 +235,14 @@ copy_base (struct cs_base *b, int out, const char *name, GError **err)
   return cs_copy_range (b->fd, 0, out, 0, b->keep, b->name, name, err);
 }
 
+/* What the disk takes of the host. */
+static guint64
+allocated (int fd)
+{
+  struct stat st;
+  return fstat (fd, &st) == 0 ? (guint64) st.st_blocks * 512 : 0;
+}
+
 gboolean
 cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, guint64 size,
             gboolean force, int out, const char *name, struct cs_fs_result *ret, GError **err)
@@ -251,7 +259,13 @@ cs_compose (struct cs_base *b, struct cs_tree *t, const char *cmdline, guint64 s
     return FALSE;
   if (ftruncate (out, (off_t) b->root) < 0)
     return cs_fail_errno (err, "%s: make it %" G_GUINT64_FORMAT " bytes", name, b->root);
-  return write (t, out, b->root, name, &o, ret, err) &&
-         cs_mbr_write_root (out, name, b->root, ret->size, err) &&
-         cs_cmdline_write (out, cmdline, name, err);
+  guint64 before = allocated (out);
+  if (!write (t, out, b->root, name, &o, ret, err) ||
+      !cs_mbr_write_root (out, name, b->root, ret->size, err) ||
+      !cs_cmdline_write (out, cmdline, name, err))
+    return FALSE;
+  guint64 after = MAX (allocated (out), before + ret->data_bytes);
+  ret->base_bytes = before;
+  ret->meta_bytes = after - before - ret->data_bytes;
+  return TRUE;
 }

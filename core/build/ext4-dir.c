@@ -102,15 +102,34 @@ add_entry (char *buf, gsize *at, guint32 ino, const char *name, guint8 type)
   return e;
 }
 
+/* A directory while it is written. */
+struct out {
+  struct cs_ext4 *w;
+  ext2_ino_t ino;
+  guint32 parent;
+  struct cs_ext4_place place;
+};
+
 static gboolean
-put_block (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical,
-           char *buf, GError **err)
+begin (struct out *o, const struct cs_inode *dir, struct ext2_inode *x, guint64 blocks,
+       GError **err)
 {
-  blk64_t b;
-  if (!cs_ext4_block (w, ino, x, logical, &b, err))
+  return cs_ext4_inode (o->w, dir, x, blocks, blocks * BLOCK, "a directory", &o->place, err);
+}
+
+static gboolean
+put_block (struct out *o, guint64 logical, char *buf, GError **err)
+{
+  struct cs_ext4 *w = o->w;
+  guint64 start, n;
+  if (!cs_ext4_where (w, o->ino, &o->place, logical, 1, &start, &n, err))
     return FALSE;
-  errcode_t e = ext2fs_write_dir_block4 (w->fs, b, buf, 0, ino);
-  return e == 0 || cs_ext4_fail (err, e, "write a directory to", w->name);
+  errcode_t e = ext2fs_dir_block_csum_set (w->fs, o->ino, (struct ext2_dir_entry *) (void *) buf);
+  if (e != 0)
+    return cs_ext4_fail (err, e, "write a directory to", w->name);
+  guint8 *to = cs_gather_seek (&w->g, w->offset + start * BLOCK, err)
+                   ? cs_gather_room (&w->g, BLOCK, err) : NULL;
+  return to && memcpy (to, buf, BLOCK);
 }
 
 /* Cuts the sorted entries into leaves. The lowest bit of a leaf's hash says that it goes
@@ -155,25 +174,23 @@ fill_index (char *at, guint limit, const struct leaf *l, guint n, guint step,
 }
 
 static gboolean
-write_root (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint32 parent,
-            GArray *leaves, guint nodes, GError **err)
+write_root (struct out *o, GArray *leaves, guint nodes, GError **err)
 {
   char buf[BLOCK] = { 0 };
   gsize at = 0;
   const struct leaf *l = (const struct leaf *) (void *) leaves->data;
-  add_entry (buf, &at, ino, ".", EXT2_FT_DIR);
-  add_entry (buf, &at, parent, "..", EXT2_FT_DIR)->rec_len = BLOCK - 12;
+  add_entry (buf, &at, o->ino, ".", EXT2_FT_DIR);
+  add_entry (buf, &at, o->parent, "..", EXT2_FT_DIR)->rec_len = BLOCK - 12;
   struct ext2_dx_root_info *info = (void *) (buf + 24);
-  info->hash_version = w->fs->super->s_def_hash_version;
+  info->hash_version = o->w->fs->super->s_def_hash_version;
   info->info_length = 8;
   info->indirect_levels = nodes > 0;
   fill_index (buf + 32, ROOT_LIMIT, l, leaves->len, nodes > 0 ? NODE_LIMIT : 1, 1);
-  return put_block (w, ino, x, 0, buf, err);
+  return put_block (o, 0, buf, err);
 }
 
 static gboolean
-write_nodes (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, GArray *leaves,
-             guint nodes, GError **err)
+write_nodes (struct out *o, GArray *leaves, guint nodes, GError **err)
 {
   const struct leaf *l = (const struct leaf *) (void *) leaves->data;
   for (guint k = 0; k < nodes; k++) {
@@ -181,38 +198,38 @@ write_nodes (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, GArray *le
     guint first = k * NODE_LIMIT, n = MIN (leaves->len - first, (guint) NODE_LIMIT);
     ((struct ext2_dir_entry_2 *) (void *) buf)->rec_len = BLOCK;
     fill_index (buf + 8, NODE_LIMIT, l + first, n, 1, 1 + nodes + first);
-    if (!put_block (w, ino, x, 1 + k, buf, err))
+    if (!put_block (o, 1 + k, buf, err))
       return FALSE;
   }
   return TRUE;
 }
 
-/* One block of entries; with parent != 0 the only block, which begins with "." and "..". */
+/* One block of entries; an only block begins with "." and "..". */
 static gboolean
-write_leaf (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint32 parent,
-            const struct entry *e, guint n, guint64 logical, GError **err)
+write_leaf (struct out *o, gboolean only, const struct entry *e, guint n, guint64 logical,
+            GError **err)
 {
   char buf[BLOCK] = { 0 };
   gsize at = 0;
   struct ext2_dir_entry_2 *last = NULL;
-  if (parent != 0) {
-    add_entry (buf, &at, ino, ".", EXT2_FT_DIR);
-    last = add_entry (buf, &at, parent, "..", EXT2_FT_DIR);
+  if (only) {
+    add_entry (buf, &at, o->ino, ".", EXT2_FT_DIR);
+    last = add_entry (buf, &at, o->parent, "..", EXT2_FT_DIR);
   }
   for (guint i = 0; i < n; i++)
     last = add_entry (buf, &at, e[i].ino, e[i].name, e[i].type);
   if (last == NULL) /* an empty block: one unused entry */
     last = (void *) buf;
   last->rec_len = (guint16) (last->rec_len + ROOM - at);
-  ext2fs_initialize_dirent_tail (w->fs, EXT2_DIRENT_TAIL (buf, BLOCK));
-  return put_block (w, ino, x, logical, buf, err);
+  ext2fs_initialize_dirent_tail (o->w->fs, EXT2_DIRENT_TAIL (buf, BLOCK));
+  return put_block (o, logical, buf, err);
 }
 
 static gboolean
-write_tree (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint32 parent,
-            GArray *a, GError **err)
+write_tree (struct out *o, const struct cs_inode *dir, struct ext2_inode *x, GArray *a,
+            GError **err)
 {
-  struct ext2_super_block *s = w->fs->super;
+  struct ext2_super_block *s = o->w->fs->super;
   int version = s->s_def_hash_version + (s->s_flags & EXT2_FLAGS_UNSIGNED_HASH ? 3 : 0);
   const struct entry *all = (const struct entry *) (void *) a->data;
   for (guint i = 0; i < a->len; i++) {
@@ -228,13 +245,12 @@ write_tree (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint32 par
                     "an image can hold; spread them over several directories", a->len);
   guint64 blocks = 1 + nodes + leaves->len;
   x->i_flags |= EXT2_INDEX_FL;
-  if (!cs_ext4_allocate (w, ino, x, blocks, blocks * BLOCK, "a directory", err) ||
-      !write_root (w, ino, x, parent, leaves, nodes, err) ||
-      !write_nodes (w, ino, x, leaves, nodes, err))
+  if (!begin (o, dir, x, blocks, err) || !write_root (o, leaves, nodes, err) ||
+      !write_nodes (o, leaves, nodes, err))
     return FALSE;
   for (guint k = 0; k < leaves->len; k++) {
     const struct leaf *l = &g_array_index (leaves, struct leaf, k);
-    if (!write_leaf (w, ino, x, 0, all + l->first, l->n, 1 + nodes + k, err))
+    if (!write_leaf (o, FALSE, all + l->first, l->n, 1 + nodes + k, err))
       return FALSE;
   }
   return TRUE;
@@ -244,6 +260,7 @@ gboolean
 cs_ext4_write_dir (struct cs_ext4 *w, const struct cs_inode *dir, guint32 parent,
                    guint32 lost_found, GError **err)
 {
+  struct out o = { .w = w, .ino = dir->number, .parent = parent };
   struct ext2_inode x;
   g_autoptr (GArray) a = collect (dir, lost_found);
   guint sub = 2;
@@ -251,21 +268,18 @@ cs_ext4_write_dir (struct cs_ext4 *w, const struct cs_inode *dir, guint32 parent
     sub += g_array_index (a, struct entry, i).type == EXT2_FT_DIR;
   cs_ext4_fill (&x, dir);
   x.i_links_count = (guint16) (sub >= 65000 ? 1 : sub); /* 1: more than it can count */
-  if (dir->number >= CS_EXT4_FIRST)
-    ext2fs_inode_alloc_stats2 (w->fs, dir->number, +1, 1);
   /* e2fsck expects more than one block of lost+found, so that it need not allocate */
   if (dir->number == CS_EXT4_LOST_FOUND) {
-    if (!cs_ext4_allocate (w, dir->number, &x, 4, 4 * BLOCK, "lost+found", err))
+    if (!begin (&o, dir, &x, 4, err))
       return FALSE;
     for (guint k = 0; k < 4; k++)
-      if (!write_leaf (w, dir->number, &x, k == 0 ? parent : 0, NULL, 0, k, err))
+      if (!write_leaf (&o, k == 0, NULL, 0, k, err))
         return FALSE;
     return TRUE;
   }
   gsize len = all_len (dir) - (lost_found != 0 ? 0 : 20);
   if (len > ROOM)
-    return write_tree (w, dir->number, &x, parent, a, err);
-  return cs_ext4_allocate (w, dir->number, &x, 1, BLOCK, "a directory", err) &&
-         write_leaf (w, dir->number, &x, parent, (const struct entry *) (void *) a->data,
-                     a->len, 0, err);
+    return write_tree (&o, dir, &x, a, err);
+  return begin (&o, dir, &x, 1, err) &&
+         write_leaf (&o, TRUE, (const struct entry *) (void *) a->data, a->len, 0, err);
 }

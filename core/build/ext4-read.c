@@ -3,8 +3,7 @@
 #include "config.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
-#include "core/build/fs.h"
-#include <ext2fs/ext2fs.h>
+#include "core/build/ext4.h"
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,7 +17,7 @@ struct reader {
   const char *name;
   GHashTable *seen; /* ino -> inode, of files with several names; of directories: itself */
   guint names;
-  guint64 blocks;
+  guint64 blocks, attrs;
   GError **err;
 };
 struct dir_walk { struct reader *r; const char *path; guint depth; gboolean ok; };
@@ -117,6 +116,19 @@ read_link (struct reader *r, struct cs_inode *i, ext2_ino_t ino, struct ext2_ino
   return cs_pread_all (r->fd, i->bytes, n, r->offset + b * r->fs->blocksize, r->name, r->err);
 }
 
+/* Owner, attributes: what every kind has. */
+static gboolean
+read_common (struct reader *r, struct cs_inode *i, ext2_ino_t ino, struct ext2_inode *x,
+             const char *path)
+{
+  i->perm = x->i_mode & 07777;
+  i->uid = inode_uid (*x);
+  i->gid = inode_gid (*x);
+  if (ext2fs_file_acl_block (r->fs, x) >= r->length / r->fs->blocksize)
+    return bad (r, "the extended attributes of", path);
+  return cs_ext4_read_attrs (r->fs, ino, r->tree, i, &r->attrs, r->name, path, r->err);
+}
+
 static gboolean read_dir (struct reader *r, ext2_ino_t ino, const char *path, guint depth);
 
 static gboolean
@@ -137,10 +149,9 @@ read_entry (struct reader *r, ext2_ino_t ino, const char *path, guint depth)
   if (type != S_IFDIR && type != S_IFREG && type != S_IFLNK)
     return TRUE; /* devices, sockets: nothing that an image needs */
   struct cs_inode *i = cs_inode_new (r->tree, type, x.i_mode & 07777);
-  i->uid = inode_uid (x);
-  i->gid = inode_gid (x);
   g_hash_table_insert (r->seen, GUINT_TO_POINTER (ino), i);
-  if ((type == S_IFREG && !read_file (r, i, ino, &x, path)) ||
+  if (!read_common (r, i, ino, &x, path) ||
+      (type == S_IFREG && !read_file (r, i, ino, &x, path)) ||
       (type == S_IFLNK && !read_link (r, i, ino, &x, path)) ||
       !cs_tree_put (r->tree, path, i, r->err))
     return FALSE;
@@ -182,10 +193,10 @@ cs_ext4_read (struct cs_tree *t, int fd, guint64 offset, guint64 length, const c
               GError **err)
 {
   struct reader r = { .tree = t, .fd = fd, .offset = offset, .length = length, .name = name, .err = err };
-  g_autofree char *path = g_strdup_printf ("/proc/self/fd/%d", fd);
-  g_autofree char *at = g_strdup_printf ("offset=%" G_GUINT64_FORMAT, offset);
+  g_autofree char *part = cs_ext4_io_name (fd, offset, length);
+  struct ext2_inode root;
   initialize_ext2_error_table ();
-  errcode_t e = ext2fs_open2 (path, at, EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &r.fs);
+  errcode_t e = ext2fs_open2 (part, NULL, EXT2_FLAG_64BITS, 0, 0, &cs_ext4_io, &r.fs);
   if (e != 0)
     return cs_fail (err, CAPSTAN_E_INVAL, "the ext4 of %s cannot be read: %s", name, error_message (e));
   if (ext2fs_has_feature_journal_needs_recovery (r.fs->super)) {
@@ -193,11 +204,13 @@ cs_ext4_read (struct cs_tree *t, int fd, guint64 offset, guint64 length, const c
     return cs_fail (err, CAPSTAN_E_INVAL, "the ext4 of %s was not unmounted: its journal has "
                     "changes; run e2fsck on it first", name);
   }
-  gboolean ok = ext2fs_blocks_count (r.fs->super) * r.fs->blocksize <= length;
-  if (!ok)
-    bad (&r, "it is larger than its", "partition");
+  gboolean ok = ext2fs_blocks_count (r.fs->super) * r.fs->blocksize <= length ||
+                bad (&r, "it is larger than its", "partition");
   r.seen = g_hash_table_new (NULL, NULL);
-  ok = ok && read_dir (&r, EXT2_ROOT_INO, "/", 0);
+  ok = ok && (ext2fs_read_inode (r.fs, EXT2_ROOT_INO, &root) == 0 ||
+              bad (&r, "the inode of", "/")) &&
+       read_common (&r, t->root, EXT2_ROOT_INO, &root, "/") &&
+       read_dir (&r, EXT2_ROOT_INO, "/", 0);
   g_hash_table_unref (r.seen);
   ext2fs_free (r.fs);
   return ok;

@@ -9,12 +9,11 @@
 #include "core/base/util.h"
 #include "core/build/ext4.h"
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { BLOCK = CS_EXT4_BLOCK, DESC = 64, LOST_FOUND = CS_EXT4_LOST_FOUND,
-       FIRST = CS_EXT4_FIRST, INODE = 256, JOURNAL = 1024, MAX_DEPTH = 1000 };
+       FIRST = CS_EXT4_FIRST, INODE = CS_EXT4_INODE, JOURNAL = 1024, MAX_DEPTH = 1000 };
 
 gboolean
 cs_ext4_fail (GError **err, errcode_t e, const char *what, const char *object)
@@ -32,17 +31,29 @@ blocks_of (guint64 bytes)
 
 struct totals { guint64 blocks; guint32 inodes; };
 
+static void
+digest (struct cs_ext4 *w, const struct cs_inode *i)
+{
+  guint64 v[4] = { i->type | i->perm, i->uid, i->gid, i->size };
+  for (guint k = 0; k < G_N_ELEMENTS (v); k++)
+    v[k] = GUINT64_TO_LE (v[k]);
+  g_checksum_update (w->digest, (const guchar *) v, sizeof v);
+  for (guint k = 0; i->attrs && k < i->attrs->len; k++) {
+    const struct cs_attr *a = g_ptr_array_index (i->attrs, k);
+    g_checksum_update (w->digest, (const guchar *) a->name, (gssize) strlen (a->name) + 1);
+    g_checksum_update (w->digest, a->value, (gssize) a->size);
+  }
+}
+
 /* Numbers the inodes, depth first, and sums what they need. */
 static gboolean
 number (struct cs_ext4 *w, struct cs_inode *i, struct totals *t, guint depth, GError **err)
 {
-  char line[64];
   if (i->number != 0)
     return TRUE; /* another name of it */
   i->number = i == w->tree->root ? EXT2_ROOT_INO : FIRST + t->inodes++;
-  g_snprintf (line, sizeof line, "%o %u %u %" G_GUINT64_FORMAT "\n", i->type | i->perm, i->uid,
-              i->gid, i->size);
-  EVP_DigestUpdate (w->digest, line, strlen (line));
+  digest (w, i);
+  t->blocks += i->attrs != NULL;
   if (S_ISREG (i->type)) /* and blocks of extents, should it be in pieces */
     t->blocks += blocks_of (i->size) + i->size / (64 * 1024 * 1024);
   else if (S_ISLNK (i->type))
@@ -51,7 +62,8 @@ number (struct cs_ext4 *w, struct cs_inode *i, struct totals *t, guint depth, GE
     t->blocks += cs_ext4_dir_max (i);
     for (guint k = 0; i->children != NULL && k < i->children->len; k++) {
       struct cs_node *c = g_ptr_array_index (i->children, k);
-      if (strlen (c->name) > EXT2_NAME_LEN || depth > MAX_DEPTH) {
+      gsize len = strlen (c->name);
+      if (len > EXT2_NAME_LEN || depth > MAX_DEPTH) {
         g_autofree char *q = cs_quote (c->name);
         return cs_fail (err, CAPSTAN_E_LIMIT,
                         depth > MAX_DEPTH
@@ -60,7 +72,7 @@ number (struct cs_ext4 *w, struct cs_inode *i, struct totals *t, guint depth, GE
                             "rename the file",
                         q);
       }
-      EVP_DigestUpdate (w->digest, c->name, strlen (c->name) + 1);
+      g_checksum_update (w->digest, (const guchar *) c->name, (gssize) len + 1);
       if (!number (w, c->inode, t, depth + 1, err))
         return FALSE;
     }
@@ -115,17 +127,15 @@ make_fs (struct cs_ext4 *w, const struct totals *t, const struct cs_fs_opts *o, 
   p.s_desc_size = DESC;
   p.s_checksum_type = EXT2_CRC32C_CHKSUM;
   p.s_creator_os = EXT2_OS_LINUX;
-  if (ftruncate (w->out, (off_t) (w->offset + total * BLOCK)) != 0)
+  if (ftruncate (w->g.fd, (off_t) (w->offset + total * BLOCK)) != 0)
     return cs_fail_errno (err, "write %s", w->name);
-  g_autofree char *path = g_strdup_printf ("/proc/self/fd/%d", w->out);
-  g_autofree char *at = g_strdup_printf ("offset=%" G_GUINT64_FORMAT, w->offset);
-  errcode_t e = ext2fs_initialize (path, EXT2_FLAG_64BITS, &p, unix_io_manager, &w->fs);
+  g_autofree char *part = cs_ext4_io_name (w->g.fd, w->offset, total * BLOCK);
+  errcode_t e = ext2fs_initialize (part, EXT2_FLAG_64BITS, &p, &cs_ext4_io, &w->fs);
   if (e != 0)
     return cs_ext4_fail (err, e, "start", w->name);
-  if ((e = io_channel_set_options (w->fs->io, at)) != 0)
-    return cs_ext4_fail (err, e, "place", w->name);
-  unsigned char md[EVP_MAX_MD_SIZE];
-  EVP_DigestFinal_ex (w->digest, md, NULL);
+  unsigned char md[32];
+  gsize md_len = sizeof md;
+  g_checksum_get_digest (w->digest, md, &md_len);
   md[6] = (unsigned char) ((md[6] & 0x0f) | 0x40);
   md[8] = (unsigned char) ((md[8] & 0x3f) | 0x80);
   struct ext2_super_block *s = w->fs->super;
@@ -152,159 +162,92 @@ make_fs (struct cs_ext4 *w, const struct totals *t, const struct cs_fs_opts *o, 
   return TRUE;
 }
 
-void
-cs_ext4_fill (struct ext2_inode *x, const struct cs_inode *i)
-{
-  memset (x, 0, sizeof *x);
-  x->i_mode = (guint16) (i->type | (i->perm & 07777));
-  x->i_uid = (guint16) i->uid;
-  x->i_gid = (guint16) i->gid;
-  x->osd2.linux2.l_i_uid_high = (guint16) (i->uid >> 16);
-  x->osd2.linux2.l_i_gid_high = (guint16) (i->gid >> 16);
-  x->i_atime = x->i_ctime = x->i_mtime = (guint32) i->mtime;
-  x->i_links_count = 1;
-}
-
-gboolean
-cs_ext4_allocate (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 n, guint64 size,
-          const char *what, GError **err)
-{
-  errcode_t e = 0;
-  if (n > 0)
-    x->i_flags |= EXT4_EXTENTS_FL;
-  if (ext2fs_inode_size_set (w->fs, x, (ext2_off64_t) size) != 0)
-    return cs_fail (err, CAPSTAN_E_LIMIT, "%s is too large for ext4", what);
-  if ((e = ext2fs_write_new_inode (w->fs, ino, x)) != 0)
-    return cs_ext4_fail (err, e, "write the inode of", what);
-  if (n > 0 && (e = ext2fs_fallocate (w->fs, EXT2_FALLOCATE_FORCE_INIT, ino, x, ~0ULL, 0, n)) != 0)
-    return cs_ext4_fail (err, e, "find room for", what);
-  /* fallocate updates blocks in x and in the table; the size stays ours */
-  if (n > 0 && (e = ext2fs_write_inode (w->fs, ino, x)) != 0)
-    return cs_ext4_fail (err, e, "write the inode of", what);
-  return TRUE;
-}
-
-gboolean
-cs_ext4_block (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical, blk64_t *ret,
-          GError **err)
-{
-  errcode_t e = ext2fs_bmap2 (w->fs, ino, x, NULL, 0, logical, NULL, ret);
-  if (e != 0 || *ret == 0)
-    return cs_ext4_fail (err, e != 0 ? e : EXT2_ET_BAD_BLOCK_NUM, "map a block of", w->name);
-  return TRUE;
-}
-
-/* How many blocks from logical on stand one behind the other. */
+/* A large file in several runs. */
 static gboolean
-run_at (struct cs_ext4 *w, ext2_ino_t ino, struct ext2_inode *x, guint64 logical, guint64 n,
-        blk64_t *ret_start, guint64 *ret_len, GError **err)
+copy_runs (struct cs_ext4 *w, struct cs_inode *i, const struct cs_ext4_place *p, GError **err)
 {
-  ext2_extent_handle_t h;
-  struct ext2fs_extent ex;
-  errcode_t e = ext2fs_extent_open2 (w->fs, ino, x, &h);
-  if (e == 0 && (e = ext2fs_extent_goto (h, logical)) == 0)
-    e = ext2fs_extent_get (h, EXT2_EXTENT_CURRENT, &ex);
-  if (h != NULL)
-    ext2fs_extent_free (h);
-  if (e != 0)
-    return cs_ext4_fail (err, e, "map", w->name);
-  guint64 skip = logical - ex.e_lblk;
-  *ret_start = ex.e_pblk + skip;
-  *ret_len = MIN (n, ex.e_len - skip);
-  return TRUE;
-}
-
-/* Bytes of the file to a place of the image; fd is the source if it is on the host. */
-static gboolean
-copy_piece (struct cs_ext4 *w, struct cs_inode *i, int fd, const char *what, guint64 from,
-            guint64 n, guint64 to, GError **err)
-{
-  if (i->source == CS_SRC_HOST)
-    return cs_copy_range (fd, from, w->out, to, n, what, w->name, err);
-  if (i->source == CS_SRC_MEMORY)
-    return cs_pwrite_all (w->out, i->bytes + from, n, to, w->name, err);
-  for (guint k = 0; k < i->n_extents; k++) {
-    const struct cs_extent *x = &i->extents[k];
-    guint64 a = MAX (from, x->logical), b = MIN (from + n, x->logical + x->length);
-    if (a < b && !cs_copy_range (i->fd, x->physical + a - x->logical, w->out, to + a - from,
-                                 b - a, what, w->name, err))
-      return FALSE;
-  }
-  return TRUE;
-}
-
-static gboolean
-write_file (struct cs_ext4 *w, struct cs_inode *i, GError **err)
-{
-  struct ext2_inode x;
-  guint64 n = blocks_of (i->size), done, len;
-  blk64_t start;
-  g_autofree char *what = cs_source_name (i);
-  if (i->nlink > 65000)
-    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: %u hard links; ext4 has at most 65000", what,
-                    i->nlink);
-  cs_ext4_fill (&x, i);
-  x.i_links_count = (guint16) MAX (i->nlink, 1u);
-  if (!cs_ext4_allocate (w, i->number, &x, n, i->size, what, err))
+  guint64 n = blocks_of (i->size), start, len;
+  if (!cs_gather_flush (&w->g, err))
     return FALSE;
-  ext2fs_inode_alloc_stats2 (w->fs, i->number, +1, 0);
-  w->data_bytes += i->size;
-  if (n == 0 || i->source == CS_SRC_NONE)
-    return TRUE;
-  if (!run_at (w, i->number, &x, 0, n, &start, &len, err))
-    return FALSE;
-  if (len == n)
-    return cs_source_copy (i, w->out, w->offset + start * BLOCK, w->name, err);
   cs_autofd int fd = i->source == CS_SRC_HOST ? cs_source_open (i, err) : -1;
   if (i->source == CS_SRC_HOST && fd < 0)
     return FALSE;
-  for (done = 0; done < n; done += len)
-    if (!run_at (w, i->number, &x, done, n - done, &start, &len, err) ||
-        !copy_piece (w, i, fd, what, done * BLOCK,
-                     MIN (len * BLOCK, i->size - done * BLOCK), w->offset + start * BLOCK, err))
+  for (guint64 done = 0; done < n; done += len)
+    if (!cs_ext4_where (w, i->number, p, done, n - done, &start, &len, err) ||
+        !cs_source_copy_part (i, fd, done * BLOCK, MIN (len * BLOCK, i->size - done * BLOCK),
+                              w->g.fd, w->offset + start * BLOCK, w->name,
+                              &w->g.data_bytes, err))
       return FALSE;
-  if (i->source != CS_SRC_HOST)
-    return TRUE;
-  cs_autofd int same = cs_source_open (i, err); /* it did not change meanwhile */
-  return same >= 0;
+  return fd < 0 || cs_source_same (i, fd, err);
 }
 
 static gboolean
-write_symlink (struct cs_ext4 *w, struct cs_inode *i, GError **err)
+write_file (struct cs_ext4 *w, struct cs_inode *i, const char *name, GError **err)
 {
   struct ext2_inode x;
-  blk64_t b;
+  struct cs_ext4_place p;
+  guint64 n = blocks_of (i->size), start, len;
+  if (i->nlink > 65000)
+    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: %u hard links; ext4 has at most 65000", name,
+                    i->nlink);
+  cs_ext4_fill (&x, i);
+  if (!cs_ext4_inode (w, i, &x, n, i->size, name, &p, err))
+    return FALSE;
+  if (n == 0 || i->source == CS_SRC_NONE)
+    return TRUE;
+  if (!cs_ext4_where (w, i->number, &p, 0, n, &start, &len, err))
+    return FALSE;
+  return len == n ? cs_gather_file (&w->g, i, w->offset + start * BLOCK, BLOCK, err)
+                  : copy_runs (w, i, &p, err);
+}
+
+static gboolean
+write_symlink (struct cs_ext4 *w, struct cs_inode *i, const char *name, GError **err)
+{
+  struct ext2_inode x;
+  struct cs_ext4_place p;
+  guint64 start, len;
   cs_ext4_fill (&x, i);
   gboolean fast = i->size < 60;
   if (i->size >= BLOCK)
-    return cs_fail (err, CAPSTAN_E_LIMIT, "a symlink of more than 4095 bytes: %s", i->bytes);
-  x.i_links_count = (guint16) MAX (i->nlink, 1u);
+    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: a symlink of more than 4095 bytes", name);
   if (fast)
     memcpy (x.i_block, i->bytes, i->size);
-  if (!cs_ext4_allocate (w, i->number, &x, fast ? 0 : 1, i->size, i->bytes, err))
+  if (!cs_ext4_inode (w, i, &x, fast ? 0 : 1, i->size, name, &p, err))
     return FALSE;
-  ext2fs_inode_alloc_stats2 (w->fs, i->number, +1, 0);
   if (fast)
     return TRUE;
-  return cs_ext4_block (w, i->number, &x, 0, &b, err) &&
-         cs_pwrite_all (w->out, i->bytes, i->size, w->offset + b * BLOCK, w->name, err);
+  if (!cs_ext4_where (w, i->number, &p, 0, 1, &start, &len, err) ||
+      !cs_gather_seek (&w->g, w->offset + start * BLOCK, err))
+    return FALSE;
+  guint8 *to = cs_gather_room (&w->g, BLOCK, err);
+  if (!to)
+    return FALSE;
+  memset (to, 0, BLOCK);
+  memcpy (to, i->bytes, i->size);
+  return TRUE;
 }
 
+/* `name` is its name in the directory `parent`, for messages. */
 static gboolean
-write_inode (struct cs_ext4 *w, struct cs_inode *i, guint32 parent, guint32 lost_found,
-             GError **err)
+write_inode (struct cs_ext4 *w, struct cs_inode *i, const char *name, guint32 parent,
+             guint32 lost_found, GError **err)
 {
   if (!S_ISDIR (i->type)) {
     if (ext2fs_test_inode_bitmap2 (w->fs->inode_map, i->number))
       return TRUE; /* another name of it */
-    return S_ISLNK (i->type) ? write_symlink (w, i, err) : write_file (w, i, err);
+    return (S_ISLNK (i->type) ? write_symlink (w, i, name, err)
+                              : write_file (w, i, name, err)) &&
+           cs_ext4_write_attrs (w, i, name, err);
   }
-  if (!cs_ext4_write_dir (w, i, parent, lost_found, err))
+  if (!cs_ext4_write_dir (w, i, parent, lost_found, err) ||
+      !cs_ext4_write_attrs (w, i, name, err))
     return FALSE;
-  for (guint k = 0; i->children != NULL && k < i->children->len; k++)
-    if (!write_inode (w, ((struct cs_node *) g_ptr_array_index (i->children, k))->inode,
-                      i->number, 0, err))
+  for (guint k = 0; i->children != NULL && k < i->children->len; k++) {
+    struct cs_node *c = g_ptr_array_index (i->children, k);
+    if (!write_inode (w, c->inode, c->name, i->number, 0, err))
       return FALSE;
+  }
   return TRUE;
 }
 
@@ -317,11 +260,13 @@ write_all (struct cs_ext4 *w, GError **err)
   gboolean own = cs_tree_child (w->tree->root, "lost+found") == NULL;
   if (!own)
     ext2fs_inode_alloc_stats2 (w->fs, LOST_FOUND, -1, 1);
-  if (!write_inode (w, w->tree->root, EXT2_ROOT_INO, own ? LOST_FOUND : 0, err) ||
-      (own && !cs_ext4_write_dir (w, &lost, EXT2_ROOT_INO, 0, err)))
+  if (!write_inode (w, w->tree->root, "/", EXT2_ROOT_INO, own ? LOST_FOUND : 0, err) ||
+      (own && !cs_ext4_write_dir (w, &lost, EXT2_ROOT_INO, 0, err)) ||
+      !cs_gather_flush (&w->g, err))
     return FALSE;
   /* its blocks stay holes: only the first is written */
-  errcode_t e = ext2fs_add_journal_inode (w->fs, JOURNAL, EXT2_MKJOURNAL_LAZYINIT);
+  errcode_t e = ext2fs_add_journal_inode (
+      w->fs, JOURNAL, EXT2_MKJOURNAL_LAZYINIT | EXT2_MKJOURNAL_NO_MNT_CHECK);
   if (e != 0)
     return cs_ext4_fail (err, e, "make the journal of", w->name);
   if ((e = ext2fs_update_bb_inode (w->fs, NULL)) != 0)
@@ -333,16 +278,17 @@ gboolean
 cs_ext4_write (struct cs_tree *t, int out, guint64 offset, const char *name,
                const struct cs_fs_opts *o, struct cs_fs_result *ret, GError **err)
 {
-  struct cs_ext4 w = { .out = out, .offset = offset, .name = name, .tree = t };
+  struct cs_ext4 w = { .offset = offset, .name = name, .tree = t };
   struct totals sum = { 0 };
-  struct stat before, after;
+  struct stat st;
   initialize_ext2_error_table ();
   reset_numbers (t->root);
-  w.digest = EVP_MD_CTX_new ();
-  EVP_DigestInit_ex (w.digest, EVP_sha256 (), NULL);
-  gboolean ok = fstat (out, &before) == 0 && number (&w, t->root, &sum, 0, err) &&
-                make_fs (&w, &sum, o, err) && write_all (&w, err);
-  EVP_MD_CTX_free (w.digest);
+  cs_gather_init (&w.g, out, name, offset);
+  w.digest = g_checksum_new (G_CHECKSUM_SHA256);
+  gboolean ok = number (&w, t->root, &sum, 0, err) && make_fs (&w, &sum, o, err) &&
+                write_all (&w, err);
+  g_checksum_free (w.digest);
+  cs_gather_clear (&w.g);
   guint64 size = ok ? ext2fs_blocks_count (w.fs->super) * BLOCK : 0;
   if (ok) {
     /* whoever made the file brings it to the disk */
@@ -355,13 +301,11 @@ cs_ext4_write (struct cs_tree *t, int out, guint64 offset, const char *name,
     ext2fs_free (w.fs);
   if (!ok)
     return FALSE;
-  /* the boot block must not be cut off, and the last block has to be there */
-  if (fstat (out, &after) != 0 || ((guint64) after.st_size < offset + size &&
-                                   ftruncate (out, (off_t) (offset + size)) != 0))
+  /* the last block has to be there */
+  if (fstat (out, &st) != 0 || ((guint64) st.st_size < offset + size &&
+                                ftruncate (out, (off_t) (offset + size)) != 0))
     return cs_fail_errno (err, "write %s", name);
   ret->size = size;
-  ret->data_bytes = w.data_bytes;
-  guint64 written = (guint64) (after.st_blocks - before.st_blocks) * 512;
-  ret->meta_bytes = written > w.data_bytes ? written - w.data_bytes : 0;
+  ret->data_bytes = w.g.data_bytes;
   return TRUE;
 }

@@ -11,8 +11,8 @@ struct cs_fs_opts {
 };
 struct cs_fs_result {
   guint64 size;       /* bytes the file system takes in the image, multiple of 512 */
-  guint64 data_bytes; /* of that, file data as the application has it */
-  guint64 meta_bytes; /* the rest that is really written (allocated) */
+  guint64 data_bytes; /* file data that were written; holes do not count */
+  guint64 base_bytes, meta_bytes; /* of cs_compose: what else is allocated */
 };
 
 /* Writes t at out@offset; the file is extended with ftruncate to offset + size. The

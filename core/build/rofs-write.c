@@ -6,11 +6,10 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/build/fs.h"
+#include "core/build/gather.h"
 #include "core/build/rofs.h"
 
-#define BUFFER (512 * 1024)
-#define LARGE (64 * 1024) /* from here on a file is aligned and copied in the kernel */
-#define PAGE 4096
+#define PAGE 4096 /* large files begin on one, so that the kernel can copy them */
 
 struct place { guint64 offset, count; }; /* as the inode has them */
 
@@ -19,56 +18,8 @@ struct plan {
   GArray *places;     /* of struct place, the same order */
   guint64 n_entries, n_links;
   guint64 names_size; /* bytes of all directory entries and symlinks */
-  guint64 data_bytes, meta_block, meta_size;
+  guint64 meta_block, meta_size;
 };
-
-/* Writes that follow one another are gathered. */
-struct stream {
-  int fd;
-  const char *name;
-  guint64 pos; /* where buf goes */
-  gsize used;
-  guint8 *buf;
-};
-
-static gboolean
-stream_flush (struct stream *s, GError **err)
-{
-  if (s->used > 0 && !cs_pwrite_all (s->fd, s->buf, s->used, s->pos, s->name, err))
-    return FALSE;
-  s->pos += s->used;
-  s->used = 0;
-  return TRUE;
-}
-
-/* The next byte goes to `pos`; short gaps are filled with zeros, others stay holes. */
-static gboolean
-stream_seek (struct stream *s, guint64 pos, GError **err)
-{
-  guint64 here = s->pos + s->used;
-  if (pos == here)
-    return TRUE;
-  if (pos > here && pos - here < PAGE && s->used > 0 && pos - s->pos <= BUFFER) {
-    memset (s->buf + s->used, 0, pos - here);
-    s->used += pos - here;
-    return TRUE;
-  }
-  if (!stream_flush (s, err))
-    return FALSE;
-  s->pos = pos;
-  return TRUE;
-}
-
-/* Room for n bytes (at most BUFFER) that the caller fills in; NULL on error. */
-static guint8 *
-stream_room (struct stream *s, gsize n, GError **err)
-{
-  if (s->used + n > BUFFER && !stream_flush (s, err))
-    return NULL;
-  guint8 *p = s->buf + s->used;
-  s->used += n;
-  return p;
-}
 
 static gboolean
 fail_name (const char *what, const char *name, GError **err)
@@ -125,50 +76,37 @@ plan_data (struct plan *p, guint64 image_offset)
     struct cs_inode *i = g_ptr_array_index (p->inodes, k);
     if (!S_ISREG (i->type))
       continue;
-    if (i->size >= LARGE && image_offset % ROFS_BLOCK == 0)
+    if (i->size >= CS_GATHER_LARGE && image_offset % ROFS_BLOCK == 0)
       while ((image_offset + block * ROFS_BLOCK) % PAGE != 0)
         block++;
     g_array_index (p->places, struct place, k).offset = block;
     block += (i->size + ROFS_BLOCK - 1) / ROFS_BLOCK;
-    p->data_bytes += i->size;
   }
   p->meta_block = block;
 }
 
 static gboolean
-write_data (struct plan *p, struct stream *s, guint64 image_offset, GError **err)
+write_data (struct plan *p, struct cs_gather *g, guint64 image_offset, GError **err)
 {
   for (guint k = 0; k < p->inodes->len; k++) {
     struct cs_inode *i = g_ptr_array_index (p->inodes, k);
-    if (!S_ISREG (i->type) || i->size == 0)
-      continue;
-    guint64 at = image_offset + g_array_index (p->places, struct place, k).offset * 512;
-    if (!stream_seek (s, at, err))
+    guint64 block = g_array_index (p->places, struct place, k).offset;
+    if (S_ISREG (i->type) && i->size > 0 &&
+        !cs_gather_file (g, i, image_offset + block * ROFS_BLOCK, ROFS_BLOCK, err))
       return FALSE;
-    if (i->size >= LARGE) {
-      if (!stream_flush (s, err) || !cs_source_copy (i, s->fd, at, s->name, err))
-        return FALSE;
-      s->pos = at + i->size;
-      continue;
-    }
-    gsize room = CS_ALIGN (i->size, ROFS_BLOCK);
-    guint8 *to = stream_room (s, room, err);
-    if (!to || !cs_source_read (i, to, i->size, err))
-      return FALSE;
-    memset (to + i->size, 0, room - i->size);
   }
   return TRUE;
 }
 
 static gboolean
-write_entries (struct plan *p, struct stream *s, GError **err)
+write_entries (struct plan *p, struct cs_gather *g, GError **err)
 {
   for (guint k = 0; k < p->inodes->len; k++) {
     struct cs_inode *i = g_ptr_array_index (p->inodes, k);
     for (guint c = 0; i->children && c < i->children->len; c++) {
       struct cs_node *n = g_ptr_array_index (i->children, c);
       gsize len = strlen (n->name);
-      guint8 *to = stream_room (s, 10 + len, err);
+      guint8 *to = cs_gather_room (g, 10 + len, err);
       if (!to)
         return FALSE;
       rofs_put64 (to, n->inode->number);
@@ -180,7 +118,7 @@ write_entries (struct plan *p, struct stream *s, GError **err)
     struct cs_inode *i = g_ptr_array_index (p->inodes, k);
     if (!S_ISLNK (i->type))
       continue;
-    guint8 *to = stream_room (s, 2 + i->size, err);
+    guint8 *to = cs_gather_room (g, 2 + i->size, err);
     if (!to)
       return FALSE;
     rofs_put16 (to, (guint16) i->size);
@@ -190,15 +128,15 @@ write_entries (struct plan *p, struct stream *s, GError **err)
 }
 
 static gboolean
-write_meta (struct plan *p, struct stream *s, guint64 image_offset, GError **err)
+write_meta (struct plan *p, struct cs_gather *g, guint64 image_offset, GError **err)
 {
-  if (!stream_seek (s, image_offset + p->meta_block * ROFS_BLOCK, err) ||
-      !write_entries (p, s, err))
+  if (!cs_gather_seek (g, image_offset + p->meta_block * ROFS_BLOCK, err) ||
+      !write_entries (p, g, err))
     return FALSE;
   for (guint k = 0; k < p->inodes->len; k++) {
     struct cs_inode *i = g_ptr_array_index (p->inodes, k);
     struct place *at = &g_array_index (p->places, struct place, k);
-    guint8 *to = stream_room (s, ROFS_INODE, err);
+    guint8 *to = cs_gather_room (g, ROFS_INODE, err);
     if (!to)
       return FALSE;
     rofs_put64 (to, S_ISDIR (i->type)   ? ROFS_DIR
@@ -209,15 +147,15 @@ write_meta (struct plan *p, struct stream *s, guint64 image_offset, GError **err
     rofs_put64 (to + 24, at->count);
   }
   gsize tail = CS_ALIGN (p->meta_size, ROFS_BLOCK) - p->meta_size;
-  guint8 *to = stream_room (s, tail, err);
+  guint8 *to = cs_gather_room (g, tail, err);
   if (!to)
     return FALSE;
   memset (to, 0, tail);
-  return stream_flush (s, err);
+  return cs_gather_flush (g, err);
 }
 
 static gboolean
-write_super (struct plan *p, struct stream *s, guint64 image_offset, GError **err)
+write_super (struct plan *p, struct cs_gather *g, guint64 image_offset, GError **err)
 {
   guint8 block[ROFS_BLOCK] = { 0 };
   const guint64 v[8] = { ROFS_MAGIC, ROFS_VERSION, ROFS_BLOCK, p->meta_block,
@@ -225,7 +163,7 @@ write_super (struct plan *p, struct stream *s, guint64 image_offset, GError **er
                          p->n_links, p->inodes->len };
   for (int k = 0; k < 8; k++)
     rofs_put64 (block + 8 * k, v[k]);
-  return cs_pwrite_all (s->fd, block, sizeof block, image_offset, s->name, err);
+  return cs_pwrite_all (g->fd, block, sizeof block, image_offset, g->name, err);
 }
 
 gboolean
@@ -234,9 +172,8 @@ cs_rofs_write (struct cs_tree *t, int out, guint64 offset, const char *name,
 {
   g_autoptr (GPtrArray) inodes = g_ptr_array_new ();
   g_autoptr (GArray) places = g_array_new (FALSE, FALSE, sizeof (struct place));
-  g_autofree guint8 *buf = g_malloc (BUFFER);
   struct plan p = { .inodes = inodes, .places = places };
-  struct stream s = { .fd = out, .name = name, .buf = buf, .pos = offset + ROFS_BLOCK };
+  struct cs_gather g;
   if (!plan_tables (&p, t, err))
     return FALSE;
   if (o && o->max_meta > 0 && p.meta_size >= o->max_meta)
@@ -250,11 +187,11 @@ cs_rofs_write (struct cs_tree *t, int out, guint64 offset, const char *name,
   if (ftruncate (out, (off_t) (offset + size)) < 0)
     return cs_fail_errno (err, "%s: make it %" G_GUINT64_FORMAT " bytes", name,
                           offset + size);
-  if (!write_data (&p, &s, offset, err) || !write_meta (&p, &s, offset, err) ||
-      !write_super (&p, &s, offset, err))
-    return FALSE;
+  cs_gather_init (&g, out, name, offset + ROFS_BLOCK);
+  gboolean ok = write_data (&p, &g, offset, err) && write_meta (&p, &g, offset, err) &&
+                write_super (&p, &g, offset, err);
+  cs_gather_clear (&g);
   ret->size = size;
-  ret->data_bytes = p.data_bytes;
-  ret->meta_bytes = size - p.data_bytes;
-  return TRUE;
+  ret->data_bytes = g.data_bytes;
+  return ok;
 }

@@ -19,6 +19,8 @@ inode_clear (struct cs_inode *i)
   g_free (i->extents);
   if (i->children)
     g_ptr_array_unref (i->children);
+  if (i->attrs)
+    g_ptr_array_unref (i->attrs);
 }
 
 /* Zeroed memory that is freed with the tree. There may be hundreds of thousands of pieces. */
@@ -45,6 +47,19 @@ cs_tree_name (struct cs_tree *t, const char *name)
 {
   gsize n = strlen (name) + 1;
   return memcpy (pool_new (t, n), name, n);
+}
+
+void
+cs_tree_add_attr (struct cs_tree *t, struct cs_inode *i, const char *name, const void *value,
+                  gsize size)
+{
+  struct cs_attr *a = pool_new (t, sizeof *a);
+  a->name = cs_tree_name (t, name);
+  a->value = memcpy (pool_new (t, MAX (size, 1u)), value, size);
+  a->size = size;
+  if (!i->attrs)
+    i->attrs = g_ptr_array_new ();
+  g_ptr_array_add (i->attrs, a);
 }
 
 static guint

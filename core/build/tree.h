@@ -47,7 +47,10 @@ struct cs_inode { /* shared by the names of a hard-linked file */
   const char *fd_name;   /* IMAGE: for messages; borrowed */
   struct cs_extent *extents; guint n_extents; /* IMAGE, sorted by logical */
   GPtrArray *children;   /* directories: of struct cs_node *, sorted by name (bytes) */
+  GPtrArray *attrs;      /* extended attributes of a base: of struct cs_attr *; or NULL */
 };
+
+struct cs_attr { const char *name; const guint8 *value; gsize size; }; /* the tree's */
 
 struct cs_node { /* a name in a directory */
   const char *name; /* no '/', not empty; owned by the tree */
@@ -87,6 +90,9 @@ gboolean cs_tree_add (struct cs_tree *t, struct cs_inode *dir, const char *name,
                       struct cs_inode *inode, const char *path, GError **err);
 /* A copy that lives as long as the tree. */
 const char *cs_tree_name (struct cs_tree *t, const char *name);
+/* "user.x" and the like; the value as ext4 has it on disk. */
+void cs_tree_add_attr (struct cs_tree *t, struct cs_inode *i, const char *name,
+                       const void *value, gsize size);
 /* Direct child of a directory inode, or NULL; binary search. */
 struct cs_node *cs_tree_child (struct cs_inode *dir, const char *name);
 /* By absolute path, symlinks not followed; or NULL. */
@@ -123,13 +129,18 @@ int cs_srcdir_fd (struct cs_srcdir *d, GError **err);
 char *cs_srcdir_path (const struct cs_srcdir *d); /* for messages; g_free */
 void cs_tree_count (struct cs_tree *t);
 
-/* Opens the data of a HOST inode and checks that it is what was scanned (same file, size,
- * mtime). The descriptor is the caller's. */
+/* Opens the data of a HOST inode and checks that it is what was scanned. The descriptor is
+ * the caller's. */
 int cs_source_open (struct cs_inode *i, GError **err);
+/* Still the same file, size and mtime: else an error that says so. */
+gboolean cs_source_same (const struct cs_inode *i, int fd, GError **err);
 /* Streams all data of a regular file to out@off: in the kernel where it can, holes kept
- * where the target is a hole. `out_name` is for messages. */
+ * where the target is a hole; *moved grows by what is no hole. `out_name` is for messages. */
 gboolean cs_source_copy (struct cs_inode *i, int out, guint64 off, const char *out_name,
-                         GError **err);
+                         guint64 *moved, GError **err);
+/* n bytes from `from` on; fd is of cs_source_open, which a HOST inode needs. */
+gboolean cs_source_copy_part (struct cs_inode *i, int fd, guint64 from, guint64 n, int out,
+                              guint64 off, const char *out_name, guint64 *moved, GError **err);
 /* Reads all data of a small regular file (size <= max) into buf. */
 gboolean cs_source_read (struct cs_inode *i, void *buf, gsize max, GError **err);
 /* Path on the host or "IMAGE: data", for messages; g_free. */

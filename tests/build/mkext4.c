@@ -37,8 +37,7 @@ run (struct cs_tree *t, int argc, char **argv, GError **err)
     o.total_size = g_ascii_strtoull (size, NULL, 10);
   if (!cs_ext4_write (t, out, offset, name, &o, &r, err))
     return FALSE;
-  g_print ("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT "\n", r.size,
-           r.data_bytes, r.meta_bytes);
+  g_print ("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT "\n", r.size, r.data_bytes);
   return TRUE;
 }
 

@@ -34,6 +34,10 @@ same one two
 at three 2 three0
 same one three0
 clean one
+debugfs -R 'stat /f1' one 2>/dev/null | grep -q 'mtime: 0x00000000:00000000' || fail "a time"
+(SOURCE_DATE_EPOCH=4300000000; export SOURCE_DATE_EPOCH; "$mk" src late >/dev/null)
+debugfs -R 'stat /f1' late 2>/dev/null | grep -q 'mtime: 0x004ccb00:00000001' || fail "a time after 2106"
+clean late
 [ "$(stat -c %b one)" -lt $(((3145728 + 3 * 1024 * 1024) / 512)) ] || fail "too much is allocated"
 mkdir dump
 debugfs -R "rdump / dump" one >/dev/null 2>&1
@@ -82,6 +86,77 @@ debugfs -R 'stat /new' fall 2>/dev/null | grep -qi 'uninit\|(u)\|\[u\]' || fail 
 "$mk" -r fall 0 again >/dev/null
 debugfs -R 'dump /new new' again 2>/dev/null
 head -c 65536 /dev/zero | cmp - new || fail "old bytes where there are none"
+
+# extended attributes, in the inode and in a block of their own; owner and mode of the root
+rm -f foreign
+mke2fs -q -t ext4 -b 4096 -d src foreign 64M >/dev/null 2>&1
+printf '\001\000\000\002\000\004\000\000\000\000\000\000\000\000\000\000\000\000\000\000' >cap
+head -c 3000 /dev/urandom >value
+: >none
+debugfs -w -f - foreign >/dev/null 2>&1 <<'END'
+ea_set -f cap /f1 security.capability
+ea_set /f1 user.note hello
+ea_set -f value /f4096 user.large
+ea_set /empty user.dir d
+ea_set -f none /f4096 user.nothing
+ea_set /short trusted.link l
+ea_set / user.root r
+sif / mode 040710
+sif / uid 1234
+sif / gid 70000
+END
+"$mk" -r foreign 0 again >/dev/null
+clean again
+attr () { debugfs -R "ea_get -f got.attr $1 $2" again >/dev/null 2>&1 || fail "no $2 of $1"; }
+attr /f1 security.capability; same cap got.attr
+attr /f1 user.note; [ "$(cat got.attr)" = hello ] || fail "user.note"
+attr /f4096 user.large; same value got.attr
+debugfs -R 'ea_list /f4096' again 2>/dev/null | grep -q 'user.nothing (0)' || fail "an empty value"
+attr /empty user.dir
+attr /short trusted.link
+attr / user.root
+debugfs -R 'stat /' again 2>/dev/null >root
+grep -q 'Mode:  0710 ' root && grep -q 'User:  1234 *Group: 70000' root || fail "the root's own: $(cat root)"
+"$mk" -r again 0 again3 >/dev/null
+same again again3
+# a value that ext4 without large values cannot hold
+rm -f foreign
+mke2fs -q -t ext4 -b 4096 -O ea_inode -d src foreign 64M >/dev/null 2>&1
+head -c 4096 /dev/urandom >value
+debugfs -w -R 'ea_set -f value /f1 user.large' foreign >/dev/null 2>&1
+status 1 "$mk" -r foreign 0 bad; err_has "the extended attribute user.large of 'f1', 4096 bytes"
+
+# capstan build: the files are laid over such a base, and the account says what is allocated
+disk=$CAPSTAN_ROOT/repository
+mkdir -p "$disk/loader" app/ROOTFS
+head -c 4194304 /dev/urandom >"$disk/loader/loader.qemu"
+printf '\125\252' | dd of="$disk/loader/loader.qemu" bs=1 seek=510 conv=notrunc 2>/dev/null
+head -c 66 /dev/zero | dd of="$disk/loader/loader.qemu" bs=1 seek=444 count=66 conv=notrunc 2>/dev/null
+printf 'format: raw\nguest: linux\n' >"$disk/loader/index.yaml"
+cp -a src/. app/ROOTFS; truncate -s 300M app/ROOTFS/sparse; chmod 0700 app/ROOTFS
+printf 'base: loader\ncmdline: /x\n' >app/Capstanfile
+status 0 capstan build -C app first
+mb () { sed -n "s/^.*$1 *\([0-9.]*\) MB .*/\1/p" err; }
+sum=$(echo "$(mb base) $(mb 'file system') $(mb application)" | awk '{ print int (10 * ($1 + $2 + $3) + .5) }')
+used=$(($(stat -c %b "$disk/first/first.qemu") * 512))
+[ $((sum - 3)) -le $((used / 100000)) ] && [ $((sum + 3)) -ge $((used / 100000)) ] ||
+  { cat err; fail "the account does not say $used"; }
+tail -n +1 err | grep -q 'application *3\.[0-9] MB' || { cat err; fail "holes count as data"; }
+debugfs -w -f - "$disk/first/first.qemu?offset=4194304" >/dev/null 2>&1 <<'END'
+sif / mode 040711
+sif / uid 77
+ea_set -f cap /f1 security.capability
+ea_set /f1 user.note hello
+END
+printf 'base: first\ncmdline: /x\nrootfs: over\nfiles:\n  /f4096: new\n' >app/Capstanfile
+mkdir app/over; echo more >app/over/more; chmod 0700 app/over; echo new >app/new
+status 0 capstan build -C app second
+dd if="$disk/second/second.qemu" of=again bs=1M skip=4 conv=sparse 2>/dev/null
+clean again
+debugfs -R 'stat /' again 2>/dev/null | tr '\n' ' ' | grep -q 'Mode:  0711 .* User:    77 ' || fail "the root of the base"
+attr /f1 security.capability; same cap got.attr
+debugfs -R 'cat /more' again 2>/dev/null | grep -qx more || fail "the new file"
+debugfs -R 'cat /f4096' again 2>/dev/null | grep -qx new || fail "the file in the place of another"
 
 # a large directory has a tree; e2fsck has nothing to make better
 mkdir many
