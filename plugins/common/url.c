@@ -55,7 +55,8 @@ http_url_base (struct capstan_call *call, const char *url, const char **ret)
   if (strncasecmp (url, "http://", 7) != 0 && strncasecmp (url, "https://", 8) != 0)
     return capstan_error (call, CAPSTAN_E_INVAL, 0, "%s: the URL of a repository begins with "
                           "http:// or https://", shown);
-  if (strlen (url) > 2000 || !has_part (url, CURLUPART_HOST))
+  /* libcurl takes a host after three slashes too */
+  if (strlen (url) > 2000 || strstr (url, ":///") != NULL || !has_part (url, CURLUPART_HOST))
     return capstan_error (call, CAPSTAN_E_INVAL, 0, "%s: this is no URL", shown);
   if (has_part (url, CURLUPART_USER) || has_part (url, CURLUPART_PASSWORD))
     return capstan_error (call, CAPSTAN_E_INVAL, 0, "%s: take user and password out of the URL, "
