@@ -65,7 +65,7 @@ fingerprint (struct build *b, gint64 seen)
     cs_inputs_text (&n, texts[k]);
   for (guint k = 0; k < G_N_ELEMENTS (numbers); k++)
     cs_inputs_number (&n, numbers[k]);
-  cs_inputs_fd (&n, b->base->fd);
+  cs_inputs_image (&n, b->base->fd);
   cs_inputs_tree (&n, b->tree);
   return cs_inputs_end (&n, seen);
 }
@@ -268,9 +268,6 @@ static gboolean
 check_kind (struct build *b, GError **err)
 {
   const char *guest = b->file->guest, *fs = b->o->fs ? b->o->fs : b->file->fs;
-  if (fs && strcmp (fs, "zfs") == 0)
-    return cs_fail (err, CS_E_USAGE, "ZFS images are not supported yet: use ROFS (fs: rofs, or "
-                    "--fs rofs), which OSv v0.51 and later read");
   if (guest && !b->base->image->index->guest)
     b->base->guest = strcmp (guest, "linux") == 0 ? "linux" : "osv";
   if (guest && strcmp (guest, b->base->guest) != 0)
@@ -313,6 +310,9 @@ load (struct build *b, GError **err)
       !(b->name = b->o->name ? g_strdup (b->o->name) : default_name (b->file->dir, err)) ||
       !cs_name_check ("image name", b->name, FALSE, err))
     return FALSE;
+  if (g_strcmp0 (b->o->fs ? b->o->fs : b->file->fs, "zfs") == 0)
+    return cs_fail (err, CS_E_USAGE, "ZFS images are not supported yet: use ROFS (fs: rofs, or "
+                    "--fs rofs), which OSv v0.51 and later read");
   if (strcmp (b->name, b->file->base) == 0)
     return cs_fail (err, CAPSTAN_E_INVAL,
                     "'%s' is the base itself; give the image another name: capstan build "

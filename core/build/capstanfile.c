@@ -331,7 +331,11 @@ cs_capstanfile_of_paths (const char *base, const char *cmdline, char *const *pat
       return NULL;
     }
     /* What a directory holds; if it is a link, where that leads. */
-    e->src = S_ISDIR (st.st_mode) ? g_strconcat (paths[k], "/", NULL) : g_strdup (paths[k]);
+    gsize n_path = strlen (paths[k]);
+    while (n_path > 1 && paths[k][n_path - 1] == '/')
+      n_path--;
+    e->src = g_strdup_printf ("%.*s%s", (int) n_path, paths[k],
+                              S_ISDIR (st.st_mode) ? "/" : "");
     e->dst = g_strdup ("/");
     e->rel = S_ISDIR (st.st_mode) ? g_strdup ("") : NULL;
     e->perm = -1;

@@ -25,7 +25,6 @@ cs_base_free (struct cs_base *b)
   if (b->image)
     cs_image_free (b->image);
   cs_close_fd (&b->fd);
-  cs_close_fd (&b->lock_fd);
   g_free (b->name);
   g_free (b);
 }
@@ -49,8 +48,10 @@ explain_missing (const char *name, GError **err)
 static gboolean
 open_base (struct cs_base *b, const char *name, const char *suffix, GError **err)
 {
-  if ((b->lock_fd = cs_store_lock (name, FALSE, TRUE, err)) < 0 ||
-      !(b->image = cs_store_find (name, suffix, err))) {
+  /* Until it is open: then its bytes stay what they are, whatever becomes of the name. Held
+   * longer, two builds on each other's image would wait for each other. */
+  cs_autofd int lock = cs_store_lock (name, FALSE, TRUE, err);
+  if (lock < 0 || !(b->image = cs_store_find (name, suffix, err))) {
     explain_missing (name, err);
     return FALSE;
   }
@@ -73,7 +74,7 @@ struct cs_base *
 cs_base_open (const char *name, const char *suffix, GError **err)
 {
   struct cs_base *b = g_new0 (struct cs_base, 1);
-  b->fd = b->lock_fd = -1;
+  b->fd = -1;
   b->name = g_strdup_printf ("base image '%s'", name);
   GError *e = NULL;
   if (open_base (b, name, suffix, &e))
@@ -94,9 +95,11 @@ convert (struct cs_base *b, const char *tmp, GError **err)
     return cs_fail (err, CAPSTAN_E_INVAL, "%s is %s, but its index.yaml says %s",
                     b->image->path, found, b->format);
   const char *const argv[] = { "qemu-img", "convert", "-f", b->format, "-O", "raw",
-                               b->image->path, tmp, NULL };
+                               "/proc/self/fd/3", tmp, NULL };
   struct cs_spawn s = CS_SPAWN_INIT;
   s.argv = argv;
+  s.pass_fds = &b->fd;
+  s.n_pass_fds = 1;
   gboolean ok = cs_spawn_check (&s, err);
   cs_spawn_clear (&s);
   cs_close_fd (&b->fd);

@@ -8,7 +8,6 @@
 
 struct cs_base {
   struct cs_image *image;
-  int lock_fd;
   int fd;             /* the base as raw bytes */
   char *name;         /* for messages; lives as long as trees that were read from it */
   const char *format; /* of the image file */

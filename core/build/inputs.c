@@ -32,13 +32,12 @@ cs_inputs_text (struct cs_inputs *n, const char *s)
 }
 
 static void
-add_stat (struct cs_inputs *n, const struct stat *st)
+add_stat (struct cs_inputs *n, const struct stat *st, const struct timespec *changed)
 {
   const guint64 v[] = { st->st_dev, st->st_ino, (guint64) st->st_size,
-                        (guint64) (st->st_ctim.tv_sec * NS + st->st_ctim.tv_nsec) };
+                        (guint64) (changed->tv_sec * NS + changed->tv_nsec) };
   for (guint k = 0; k < G_N_ELEMENTS (v); k++)
     cs_inputs_number (n, v[k]);
-  n->newest = MAX (n->newest, (gint64) v[3]);
 }
 
 void
@@ -47,15 +46,15 @@ cs_inputs_file (struct cs_inputs *n, const char *path)
   struct stat st;
   cs_inputs_text (n, path);
   if (stat (path, &st) == 0)
-    add_stat (n, &st);
+    add_stat (n, &st, &st.st_ctim);
 }
 
 void
-cs_inputs_fd (struct cs_inputs *n, int fd)
+cs_inputs_image (struct cs_inputs *n, int fd)
 {
   struct stat st;
-  if (fstat (fd, &st) == 0)
-    add_stat (n, &st);
+  if (fstat (fd, &st) == 0) /* a second name changes ctime */
+    add_stat (n, &st, &st.st_mtim);
 }
 
 static void

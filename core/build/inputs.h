@@ -13,7 +13,8 @@ void cs_inputs_text (struct cs_inputs *n, const char *s); /* NULL is not "" */
 void cs_inputs_number (struct cs_inputs *n, guint64 v);
 /* Of the file itself, as stat has it; one that is not there counts as that. */
 void cs_inputs_file (struct cs_inputs *n, const char *path);
-void cs_inputs_fd (struct cs_inputs *n, int fd);
+/* An image of the store, which is never changed in place. */
+void cs_inputs_image (struct cs_inputs *n, int fd);
 /* All files as they were scanned, without reading any. */
 void cs_inputs_tree (struct cs_inputs *n, struct cs_tree *t);
 /* The digest in hex, or NULL if a file changed so shortly before `seen` (nanoseconds) that

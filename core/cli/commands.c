@@ -33,23 +33,23 @@ NOT_YET (cmd_package, "package", "put the files in a Capstanfile, or in an image
 NOT_YET (cmd_runtime, "runtime", "write the command line in a Capstanfile");
 NOT_YET (cmd_stack, "stack", "build the image and upload it with the openstack client");
 NOT_YET (cmd_openstack, "openstack", "build the image and upload it with the openstack client");
-NOT_YET (cmd_compose, "compose", "write a Capstanfile with base: and files:, and capstan build");
 NOT_YET (cmd_compose_remote, "compose-remote", "build the image again");
 NOT_YET (cmd_volume, "volume", "make a disk with qemu-img");
 NOT_YET (cmd_pull, "pull", "fetch the file and capstan import NAME FILE");
 NOT_YET (cmd_push, "push", "copy the image file that capstan info NAME shows");
 NOT_YET (cmd_search, "search", "capstan images lists what is here");
 
-extern const struct cs_cmd cs_cmd_base, cs_cmd_build, cs_cmd_complete, cs_cmd_config,
-    cs_cmd_console, cs_cmd_delete, cs_cmd_help, cs_cmd_images, cs_cmd_import, cs_cmd_info,
-    cs_cmd_instances, cs_cmd_logs, cs_cmd_man, cs_cmd_monitor, cs_cmd_plugin, cs_cmd_rmi,
-    cs_cmd_run, cs_cmd_stop;
+extern const struct cs_cmd cs_cmd_base, cs_cmd_build, cs_cmd_complete,
+    cs_cmd_compose, cs_cmd_config, cs_cmd_console, cs_cmd_delete, cs_cmd_help, cs_cmd_images,
+    cs_cmd_import, cs_cmd_info, cs_cmd_init, cs_cmd_instances, cs_cmd_logs, cs_cmd_man, cs_cmd_monitor, cs_cmd_plugin, cs_cmd_rmi,
+    cs_cmd_run, cs_cmd_stop, cs_cmd_tag;
 
 const struct cs_cmd *const cs_commands[] = {
-  &cs_cmd_base, &cs_cmd_build, &cs_cmd_config, &cs_cmd_console, &cs_cmd_delete,
-  &cs_cmd_help, &cs_cmd_images, &cs_cmd_import, &cs_cmd_info, &cs_cmd_instances, &cs_cmd_logs,
-  &cs_cmd_plugin, &cs_cmd_rmi, &cs_cmd_run, &cs_cmd_stop, &cs_cmd_monitor,
+  &cs_cmd_base, &cs_cmd_build, &cs_cmd_compose, &cs_cmd_config, &cs_cmd_console, &cs_cmd_delete,
+  &cs_cmd_help, &cs_cmd_images, &cs_cmd_import, &cs_cmd_info, &cs_cmd_init,
+  &cs_cmd_instances, &cs_cmd_logs,
+  &cs_cmd_plugin, &cs_cmd_rmi, &cs_cmd_run, &cs_cmd_stop, &cs_cmd_tag, &cs_cmd_monitor,
   &cs_cmd_man, &cs_cmd_complete,
-  &cmd_package, &cmd_runtime, &cmd_stack, &cmd_openstack, &cmd_compose, &cmd_compose_remote,
+  &cmd_package, &cmd_runtime, &cmd_stack, &cmd_openstack, &cmd_compose_remote,
   &cmd_volume, &cmd_pull, &cmd_push, &cmd_search, NULL
 };
