@@ -52,14 +52,6 @@ found_is (const struct found *f)
   return (f->status == 200 || f->status == 206) && !f->html;
 }
 
-void
-found_tag (const struct http_rsp *rsp, char *out, size_t n)
-{
-  const char *tag = http_etag (rsp);
-  if (tag == NULL)
-    tag = http_header (rsp, "Last-Modified");
-  snprintf (out, n, "%s", tag != NULL && strlen (tag) < n ? tag : "");
-}
 
 static void
 take (struct found *f, const struct http_rsp *rsp)

@@ -430,10 +430,8 @@ fetch_asset (struct repo *r, struct capstan_call *call, const struct capstan_par
   if (rc != 0)
     return rc;
   struct wanted w = { .path = part->path, .url = text_of (asset, "url"), .size = size_of (asset),
-                      .headers = &raw, .n_headers = 1, .auth = &r->auth };
-  size_t n = strlen (part->path);
-  w.encoding = n > 3 && strcmp (part->path + n - 3, ".gz") == 0 ? "gzip"
-               : n > 4 && strcmp (part->path + n - 4, ".zst") == 0 ? "zstd" : NULL;
+                      .headers = &raw, .n_headers = 1, .auth = &r->auth,
+                      .encoding = wire_encoding (part->path), .connections = r->connections };
   /* The API gives assets of private repositories too, but counts every request. */
   if ((r->auth.bearer == NULL && r->auth.user == NULL) || !http_url_same_origin (w.url, r->api)) {
     w.url = text_of (asset, "browser_download_url");
@@ -443,7 +441,7 @@ fetch_asset (struct repo *r, struct capstan_call *call, const struct capstan_par
   if (strncasecmp (r->api, "https:", 6) == 0 && strncasecmp (w.url, "https:", 6) != 0)
     return capstan_error (call, CAPSTAN_E_UNTRUSTED, 0, "%s: the address of %s is not encrypted",
                           r->url, part->path);
-  return fetch_file (r, call, &w, part, sink);
+  return fetch_file (r->http, call, &w, part, sink);
 }
 
 int

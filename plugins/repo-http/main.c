@@ -179,12 +179,11 @@ flat_fetch (struct repo *r, struct capstan_call *call, const struct capstan_fetc
   ret->ref = q->ref;
   for (const struct capstan_part *const *p = q->parts; rc == 0 && p != NULL && *p != NULL; p++) {
     struct wanted w = { .path = (*p)->path, .url = repo_url_of (r, call, (*p)->path),
-                        .size = UINT64_MAX, .auth = &r->auth };
+                        .size = UINT64_MAX, .auth = &r->auth, .connections = r->connections,
+                        .encoding = wire_encoding ((*p)->path) };
     size_t n = strlen (w.path);
     w.whole = n >= 10 && strcmp (w.path + n - 10, "index.yaml") == 0;
-    w.encoding = n > 3 && strcmp (w.path + n - 3, ".gz") == 0 ? "gzip"
-                 : n > 4 && strcmp (w.path + n - 4, ".zst") == 0 ? "zstd" : NULL;
-    rc = w.url != NULL ? fetch_file (r, call, &w, *p, sink) : -CAPSTAN_E_NOMEM;
+    rc = w.url != NULL ? fetch_file (r->http, call, &w, *p, sink) : -CAPSTAN_E_NOMEM;
   }
   return rc;
 }

@@ -1,7 +1,7 @@
 /* Inside repo-http. SPDX-License-Identifier: BSD-3-Clause */
 #ifndef REPO_HTTP_H
 #define REPO_HTTP_H
-#include "plugins/common/http.h"
+#include "plugins/common/fetch.h"
 
 struct releases; /* github.c */
 
@@ -33,8 +33,6 @@ struct entry_state { /* an entry as it is now */
   char modified[64];  /* Last-Modified of the index, or "" */
 };
 int found_is (const struct found *);
-/* What a response says of the file: ETag, else Last-Modified, as one guards a range with. */
-void found_tag (const struct http_rsp *, char *out, size_t n);
 /* Looks; that nothing is there is no error. dir: the entry's folder, "a/b/" or "". */
 int flat_look (struct repo *, struct capstan_call *, const char *dir, const char *name,
                const char *suffix, struct entry_state *ret);
@@ -53,18 +51,6 @@ int flat_list (struct repo *, struct capstan_call *, const struct capstan_query 
  * cut off in a copy that lives in the call. */
 int flat_split (struct capstan_call *, const char *path, const char *name, const char **ret_suffix,
                 const char **ret_encoding);
-
-/* ---- fetch.c ---- */
-struct wanted { /* one file to be fetched */
-  const char *path, *url, *encoding;
-  const char *wire_sha256;               /* or NULL */
-  uint64_t size;                         /* if known before, else UINT64_MAX */
-  const struct http_auth *auth;          /* for the origin of url */
-  const struct capstan_kv *headers; size_t n_headers; /* at most 6 */
-  int whole;                             /* small: asked for in one piece */
-};
-int fetch_file (struct repo *, struct capstan_call *, const struct wanted *,
-                const struct capstan_part *, struct capstan_sink *);
 
 /* ---- push.c, dav.c, index.c ---- */
 int flat_push (struct repo *, struct capstan_call *, const struct capstan_push_req *,

@@ -7,7 +7,7 @@
  * several connections. Each is guarded by If-Range: a file that changes in between is never
  * mixed. A server without ranges or ETags answers the whole file, once, in order. */
 #include "config.h"
-#include "plugins/repo-http/repo.h"
+#include "plugins/common/fetch.h"
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
@@ -16,7 +16,7 @@
 enum { PIECE = 8 << 20, LANES = 16, TRIES = 3, FAST = 64 << 10 /* bytes a millisecond */ };
 
 struct transfer {
-  struct repo *r;
+  struct http *http;
   struct capstan_call *call;
   const struct wanted *w;
   struct capstan_sink *sink;
@@ -47,6 +47,23 @@ bad (struct transfer *t, uint32_t code, const char *what)
   char url[300];
   return capstan_error (t->call, code, 0, "GET %s: %s", http_url_show (t->w->url, url, sizeof url),
                         what);
+}
+
+const char *
+wire_encoding (const char *path)
+{
+  size_t n = strlen (path);
+  return n > 3 && strcmp (path + n - 3, ".gz") == 0    ? "gzip"
+         : n > 4 && strcmp (path + n - 4, ".zst") == 0 ? "zstd" : NULL;
+}
+
+void
+found_tag (const struct http_rsp *rsp, char *out, size_t n)
+{
+  const char *tag = http_etag (rsp);
+  if (tag == NULL)
+    tag = http_header (rsp, "Last-Modified");
+  snprintf (out, n, "%s", tag != NULL && strlen (tag) < n ? tag : "");
 }
 
 /* A file that is stored compressed is labelled so by some servers; everything else that comes
@@ -166,7 +183,7 @@ ask (struct lane *l, int first)
     q.last = UINT64_MAX;
   if (t->tag[0] != '\0' && (q.flags & HTTP_RANGE) && (l->at > 0 || !first))
     kv[q.n_headers++] = (struct capstan_kv){ "If-Range", t->tag };
-  return http_add (t->r->http, t->call, &q);
+  return http_add (t->http, t->call, &q);
 }
 
 /* The next piece for a lane that is free. */
@@ -192,10 +209,10 @@ spread (struct transfer *t)
   uint64_t ms = now_ms () - t->began_ms;
   uint64_t left = t->total - t->next;
   t->spread = 1;
-  if (t->r->connections <= 1 || left <= PIECE || t->got / FAST >= ms)
+  if (t->w->connections <= 1 || left <= PIECE || t->got / FAST >= ms)
     return go_on (&t->lanes[0], left);
   int rc = 0;
-  for (uint32_t i = 0; rc == 0 && i < t->r->connections && i < LANES; i++)
+  for (uint32_t i = 0; rc == 0 && i < t->w->connections && i < LANES; i++)
     rc = go_on (&t->lanes[i], PIECE);
   return rc;
 }
@@ -244,7 +261,7 @@ attempt (struct transfer *t, uint64_t from, const char *tag, int whole)
   l->end = t->next = whole ? UINT64_MAX : from + PIECE;
   l->busy = 1;
   int rc = ask (l, 1);
-  return rc != 0 ? rc : http_run (t->r->http, t->call);
+  return rc != 0 ? rc : http_run (t->http, t->call);
 }
 
 /* The range began past the end: either nothing is missing, or it is another file now. */
@@ -254,7 +271,7 @@ all_there (struct transfer *t, const struct capstan_part *part)
   struct http_req q = { .method = "HEAD", .url = t->w->url, .auth = t->w->auth,
                         .headers = t->w->headers, .n_headers = t->w->n_headers };
   struct http_rsp rsp;
-  if (http_perform (t->r->http, t->call, &q, &rsp) != 0)
+  if (http_perform (t->http, t->call, &q, &rsp) != 0)
     return 0;
   found_tag (&rsp, t->tag, sizeof t->tag);
   int same = strcmp (t->tag, part->etag) == 0 && rsp.size == part->offset;
@@ -265,10 +282,10 @@ all_there (struct transfer *t, const struct capstan_part *part)
 }
 
 int
-fetch_file (struct repo *r, struct capstan_call *call, const struct wanted *w,
+fetch_file (struct http *h, struct capstan_call *call, const struct wanted *w,
             const struct capstan_part *part, struct capstan_sink *sink)
 {
-  struct transfer t = { .r = r, .call = call, .w = w, .sink = sink };
+  struct transfer t = { .http = h, .call = call, .w = w, .sink = sink };
   int guarded = part->offset > 0 && part->etag != NULL && strncmp (part->etag, "W/", 2) != 0 &&
                 strlen (part->etag) < sizeof t.tag;
   int rc =
