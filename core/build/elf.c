@@ -32,10 +32,9 @@ read_plan (struct cs_inode *i, char *buf, gsize n, guint64 off)
   if (off > i->size || n > i->size - off)
     return FALSE;
   if (i->source == CS_SRC_MEMORY)
-    memcpy (buf, i->bytes + off, n);
-  else
-    memset (buf, 0, n);
-  for (guint k = 0; k < i->n_extents; k++) {
+    return memcpy (buf, i->bytes + off, n) != NULL;
+  memset (buf, 0, n);
+  for (guint k = 0; i->source == CS_SRC_IMAGE && k < i->n_extents; k++) {
     const struct cs_extent *x = &i->extents[k];
     guint64 from = MAX (off, x->logical), to = MIN (off + n, x->logical + x->length);
     if (from < to && !cs_pread_all (i->fd, buf + (from - off), to - from,

@@ -13,7 +13,7 @@
 enum { EXTENT_MAX = 32768 }; /* blocks of one extent */
 
 void
-cs_ext4_fill (struct ext2_inode *x, const struct cs_inode *i)
+cs_ext4_fill (const struct cs_ext4 *w, struct ext2_inode *x, const struct cs_inode *i)
 {
   memset (x, 0, sizeof *x);
   x->i_mode = (guint16) (i->type | (i->perm & 07777));
@@ -21,7 +21,7 @@ cs_ext4_fill (struct ext2_inode *x, const struct cs_inode *i)
   x->i_gid = (guint16) i->gid;
   x->osd2.linux2.l_i_uid_high = (guint16) (i->uid >> 16);
   x->osd2.linux2.l_i_gid_high = (guint16) (i->gid >> 16);
-  x->i_atime = x->i_ctime = x->i_mtime = (guint32) i->mtime;
+  x->i_atime = x->i_ctime = x->i_mtime = (guint32) w->tree->mtime;
   x->i_links_count = (guint16) MAX (i->nlink, 1u);
 }
 
@@ -94,7 +94,8 @@ put_inode (struct cs_ext4 *w, const struct cs_inode *i, const struct ext2_inode 
   memset (&u, 0, sizeof u);
   memcpy (&u, x, sizeof *x);
   /* seconds since 1970 have 34 bits: the upper two are here */
-  guint32 upper = (guint32) ((i->mtime - (gint32) i->mtime) >> 32) & 3;
+  gint64 mtime = w->tree->mtime;
+  guint32 upper = (guint32) ((mtime - (gint32) mtime) >> 32) & 3;
   u.l.i_extra_isize = sizeof u.l - EXT2_GOOD_OLD_INODE_SIZE;
   u.l.i_crtime = x->i_mtime;
   u.l.i_ctime_extra = u.l.i_mtime_extra = u.l.i_atime_extra = u.l.i_crtime_extra = upper;

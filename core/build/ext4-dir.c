@@ -266,7 +266,7 @@ cs_ext4_write_dir (struct cs_ext4 *w, const struct cs_inode *dir, guint32 parent
   guint sub = 2;
   for (guint i = 0; i < a->len; i++)
     sub += g_array_index (a, struct entry, i).type == EXT2_FT_DIR;
-  cs_ext4_fill (&x, dir);
+  cs_ext4_fill (w, &x, dir);
   x.i_links_count = (guint16) (sub >= 65000 ? 1 : sub); /* 1: more than it can count */
   /* e2fsck expects more than one block of lost+found, so that it need not allocate */
   if (dir->number == CS_EXT4_LOST_FOUND) {

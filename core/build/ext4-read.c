@@ -82,7 +82,7 @@ static gboolean
 read_file (struct reader *r, struct cs_inode *i, ext2_ino_t ino, struct ext2_inode *x, const char *path)
 {
   i->size = EXT2_I_SIZE (x);
-  i->source = i->size > 0 ? CS_SRC_IMAGE : CS_SRC_NONE;
+  i->source = CS_SRC_IMAGE;
   i->fd = r->fd;
   i->fd_name = r->name;
   if (x->i_flags & (EXT4_INLINE_DATA_FL | 0x800 /* encrypted */))

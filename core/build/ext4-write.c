@@ -80,14 +80,6 @@ number (struct cs_ext4 *w, struct cs_inode *i, struct totals *t, guint depth, GE
   return TRUE;
 }
 
-static void
-reset_numbers (struct cs_inode *i)
-{
-  i->number = 0;
-  for (guint k = 0; i->children != NULL && k < i->children->len; k++)
-    reset_numbers (((struct cs_node *) g_ptr_array_index (i->children, k))->inode);
-}
-
 static gboolean
 make_fs (struct cs_ext4 *w, const struct totals *t, const struct cs_fs_opts *o, GError **err)
 {
@@ -190,7 +182,7 @@ write_file (struct cs_ext4 *w, struct cs_inode *i, const char *name, GError **er
   if (i->nlink > 65000)
     return cs_fail (err, CAPSTAN_E_LIMIT, "%s: %u hard links; ext4 has at most 65000", name,
                     i->nlink);
-  cs_ext4_fill (&x, i);
+  cs_ext4_fill (w, &x, i);
   if (!cs_ext4_inode (w, i, &x, n, i->size, name, &p, err))
     return FALSE;
   if (n == 0 || i->source == CS_SRC_NONE)
@@ -207,7 +199,7 @@ write_symlink (struct cs_ext4 *w, struct cs_inode *i, const char *name, GError *
   struct ext2_inode x;
   struct cs_ext4_place p;
   guint64 start, len;
-  cs_ext4_fill (&x, i);
+  cs_ext4_fill (w, &x, i);
   gboolean fast = i->size < 60;
   if (i->size >= BLOCK)
     return cs_fail (err, CAPSTAN_E_LIMIT, "%s: a symlink of more than 4095 bytes", name);
@@ -254,8 +246,7 @@ write_inode (struct cs_ext4 *w, struct cs_inode *i, const char *name, guint32 pa
 static gboolean
 write_all (struct cs_ext4 *w, GError **err)
 {
-  struct cs_inode lost = { .type = S_IFDIR, .perm = 0700, .number = LOST_FOUND,
-                           .mtime = w->tree->mtime };
+  struct cs_inode lost = { .type = S_IFDIR, .perm = 0700, .number = LOST_FOUND };
   /* a folder of that name in the tree takes the place of ours */
   gboolean own = cs_tree_child (w->tree->root, "lost+found") == NULL;
   if (!own)
@@ -282,7 +273,8 @@ cs_ext4_write (struct cs_tree *t, int out, guint64 offset, const char *name,
   struct totals sum = { 0 };
   struct stat st;
   initialize_ext2_error_table ();
-  reset_numbers (t->root);
+  for (guint k = 0; k < t->inodes->len; k++)
+    ((struct cs_inode *) g_ptr_array_index (t->inodes, k))->number = 0;
   cs_gather_init (&w.g, out, name, offset);
   w.digest = g_checksum_new (G_CHECKSUM_SHA256);
   gboolean ok = number (&w, t->root, &sum, 0, err) && make_fs (&w, &sum, o, err) &&

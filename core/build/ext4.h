@@ -38,7 +38,7 @@ gboolean cs_ext4_inode (struct cs_ext4 *w, const struct cs_inode *i, struct ext2
 gboolean cs_ext4_where (struct cs_ext4 *w, ext2_ino_t ino, const struct cs_ext4_place *p,
                         guint64 logical, guint64 n, guint64 *ret_start, guint64 *ret_len,
                         GError **err);
-void cs_ext4_fill (struct ext2_inode *x, const struct cs_inode *i);
+void cs_ext4_fill (const struct cs_ext4 *w, struct ext2_inode *x, const struct cs_inode *i);
 
 /* At most so many blocks a directory takes. */
 guint64 cs_ext4_dir_max (const struct cs_inode *dir);

@@ -103,7 +103,7 @@ write_entries (struct plan *p, struct cs_gather *g, GError **err)
 {
   for (guint k = 0; k < p->inodes->len; k++) {
     struct cs_inode *i = g_ptr_array_index (p->inodes, k);
-    for (guint c = 0; i->children && c < i->children->len; c++) {
+    for (guint c = 0; S_ISDIR (i->type) && c < i->children->len; c++) {
       struct cs_node *n = g_ptr_array_index (i->children, c);
       gsize len = strlen (n->name);
       guint8 *to = cs_gather_room (g, 10 + len, err);

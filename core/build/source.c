@@ -77,7 +77,7 @@ cs_source_copy_part (struct cs_inode *i, int fd, guint64 from, guint64 n, int ou
     *moved += n;
     return cs_pwrite_all (out, i->bytes + from, n, off, out_name, err);
   }
-  for (guint k = 0; k < i->n_extents; k++) {
+  for (guint k = 0; i->source == CS_SRC_IMAGE && k < i->n_extents; k++) {
     const struct cs_extent *x = &i->extents[k];
     guint64 a = MAX (from, x->logical), b = MIN (from + n, x->logical + x->length);
     if (a < b && !cs_copy_counted (i->fd, x->physical + a - x->logical, out, off + a - from,

@@ -15,10 +15,12 @@
 static void
 inode_clear (struct cs_inode *i)
 {
-  g_free (i->bytes);
-  g_free (i->extents);
-  if (i->children)
+  if (S_ISDIR (i->type))
     g_ptr_array_unref (i->children);
+  else if (S_ISLNK (i->type) || i->source == CS_SRC_MEMORY)
+    g_free (i->bytes);
+  else if (i->source == CS_SRC_IMAGE)
+    g_free (i->extents);
   if (i->attrs)
     g_ptr_array_unref (i->attrs);
 }
@@ -81,8 +83,6 @@ cs_inode_new (struct cs_tree *t, mode_t type, guint perm)
   struct cs_inode *i = pool_new (t, sizeof *i);
   i->type = type & S_IFMT;
   i->perm = perm & 07777;
-  i->mtime = t->mtime;
-  i->fd = -1;
   if (S_ISDIR (type))
     i->children = g_ptr_array_new ();
   g_ptr_array_add (t->inodes, i);
@@ -172,7 +172,6 @@ merge (struct cs_tree *t, struct cs_inode *old, struct cs_inode *fresh, const ch
   old->perm = fresh->perm;
   old->uid = fresh->uid;
   old->gid = fresh->gid;
-  old->mtime = fresh->mtime;
   for (guint i = 0; i < fresh->children->len; i++) {
     struct cs_node *n = g_ptr_array_index (fresh->children, i);
     n->inode->nlink--;

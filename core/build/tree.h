@@ -28,25 +28,33 @@ typedef enum {
   CS_SRC_IMAGE   /* extents of the open file `fd` (a base image); gaps are zeros */
 } CsSourceKind;
 
-struct cs_inode { /* shared by the names of a hard-linked file */
+/* Shared by the names of a hard-linked file. There may be hundreds of thousands, so what
+ * excludes each other has one place. */
+struct cs_inode {
   guint16 type;   /* S_IFDIR, S_IFREG, S_IFLNK */
   guint16 perm;   /* 07777 */
   guint32 uid, gid;
-  gint64 mtime;   /* seconds; 0 unless SOURCE_DATE_EPOCH is set */
-  guint64 size;   /* of data; of the target for symlinks */
   guint32 nlink;  /* names of a file in the tree */
   guint32 number; /* for the writer's use; 0 at first */
   CsSourceKind source;
-  struct cs_srcdir *dir; /* HOST: owned by the tree */
-  const char *name;      /* HOST: name in dir; owned by the tree */
-  dev_t dev; ino_t ino;  /* HOST: what was scanned; checked again when opened */
-  gint64 host_mtime_ns;  /* HOST: to notice a change while building */
-  gint64 host_ctime_ns;  /* HOST: and between builds */
-  char *bytes;           /* MEMORY; and the target of a symlink (size bytes, then NUL) */
-  int fd;                /* IMAGE: borrowed from whoever opened the base */
-  const char *fd_name;   /* IMAGE: for messages; borrowed */
-  struct cs_extent *extents; guint n_extents; /* IMAGE, sorted by logical */
-  GPtrArray *children;   /* directories: of struct cs_node *, sorted by name (bytes) */
+  guint64 size;          /* of data; of the target for symlinks */
+  dev_t dev; ino_t ino;  /* of the host: what was scanned; checked again when opened */
+  gint64 host_mtime_ns;  /* to notice a change while building */
+  gint64 host_ctime_ns;  /* and between builds */
+  union {
+    GPtrArray *children; /* directories: of struct cs_node *, sorted by name (bytes) */
+    char *bytes;         /* MEMORY; and the target of a symlink (size bytes, then NUL) */
+    struct {             /* HOST */
+      struct cs_srcdir *dir; /* the tree's */
+      const char *name;      /* in dir; the tree's */
+    };
+    struct {             /* IMAGE */
+      struct cs_extent *extents; /* sorted by logical */
+      guint n_extents;
+      int fd;                    /* borrowed from whoever opened the base */
+      const char *fd_name;       /* for messages; borrowed */
+    };
+  };
   GPtrArray *attrs;      /* extended attributes of a base: of struct cs_attr *; or NULL */
 };
 
@@ -65,7 +73,7 @@ struct cs_tree {
   GPtrArray *srcdirs;
   GHashTable *links;     /* (dev, ino) of host files with several links -> inode */
   GPtrArray *inodes;     /* all, owned here */
-  gint64 mtime;          /* given to everything: SOURCE_DATE_EPOCH, else 0 */
+  gint64 mtime;          /* of everything, in seconds: SOURCE_DATE_EPOCH, else 0 */
   guint64 n_files, n_dirs, n_symlinks, data_bytes; /* of cs_tree_count */
   GPtrArray *pool; gsize pool_left;                /* memory of inodes, nodes and names */
   struct cs_srcdir *open_dirs[CS_TREE_DIRS]; guint next_dir;
