@@ -44,3 +44,16 @@ build () {
     { tail -20 configure.log >&2; die "configure failed, see configure.log"; }
   make -j"$(nproc)" >make.log 2>&1 || { tail -30 make.log >&2; die "make failed, see make.log"; }
 }
+
+# linux_base: the embedded base in the store of CAPSTAN_ROOT, made where it is missing or
+# older than what makes it; without a network an older one is kept.
+linux_base () {
+  index=${CAPSTAN_ROOT:-$HOME/.capstan}/repository/linux/index.yaml
+  if ! ./run capstan info linux >/dev/null 2>&1; then
+    ./run capstan base make linux
+  elif [ -z "$(find libexec/base-linux -type f -newer "$index" 2>/dev/null)" ]; then
+    echo "    it is there"
+  elif ! ./run capstan base make linux; then
+    echo "    it is older than this capstan, and is kept"
+  fi
+}

@@ -4,7 +4,7 @@
  *
  * The console (ttyS0) carries the application's bytes only, but for one line where the
  * machine cannot do what was asked. The control channel is ttyS1: "ready", "exit N" out;
- * "stop" in. */
+ * "stop", "echo on" and "echo off" in. */
 #define _GNU_SOURCE
 #include "init.h"
 #include "cmdline.h"
@@ -218,6 +218,19 @@ begin_stop (void)
   kill (-1, SIGTERM);
 }
 
+/* Does the console's terminal send back what it is sent? One that the application has put
+ * into another mode than lines is its own business. */
+static void
+set_echo (int on)
+{
+  struct termios t;
+  if (tcgetattr (STDIN_FILENO, &t) == 0 && (t.c_lflag & ICANON)) {
+    t.c_lflag = on ? t.c_lflag | ECHO : t.c_lflag & ~(tcflag_t) ECHO;
+    tcsetattr (STDIN_FILENO, TCSANOW, &t);
+  }
+  report ("echo %s\n", on ? "on" : "off");
+}
+
 static void
 read_control (void)
 {
@@ -230,6 +243,8 @@ read_control (void)
       have = 0;
       if (strcmp (line, "stop") == 0)
         begin_stop ();
+      else if (strcmp (line, "echo on") == 0 || strcmp (line, "echo off") == 0)
+        set_echo (line[6] == 'n');
       return;
     }
     if (have < sizeof line - 1)

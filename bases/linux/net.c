@@ -6,14 +6,19 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <net/route.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { ANSWER_FD = 9, DHCP_MS = 11000 /* five questions, two seconds each */ };
 static int sock;
 
 static int
@@ -65,21 +70,52 @@ default_gateway (const char *text)
     say ("init: --defaultgw=%s: %s", text, strerror (errno));
 }
 
-static int
-dhcp (const char *name)
+/* The parent of a DHCP client, until that ends. It is made with no signal for its end, so
+ * that it is no child that process 1 waits for: when it looks whether anything of the
+ * application still runs, this is not counted. */
+static void __attribute__ ((noreturn))
+keep_lease (const char *name, int answer)
 {
-  int st;
   pid_t p = fork ();
   if (p == 0) {
+    sigset_t none;
+    sigemptyset (&none);
+    sigprocmask (SIG_SETMASK, &none, NULL);
+    freopen ("/dev/null", "r", stdin);
     freopen ("/dev/null", "w", stdout);
     freopen ("/dev/null", "w", stderr);
-    execl ("/bin/busybox", "udhcpc", "-i", name, "-n", "-q", "-f", "-t", "5", "-T", "2", "-s",
+    dup2 (answer, ANSWER_FD); /* dhcp.sh writes there when there is an address */
+    fcntl (ANSWER_FD, F_SETFD, 0); /* it may have been that number already */
+    execl ("/bin/busybox", "udhcpc", "-i", name, "-f", "-t", "5", "-T", "2", "-s",
            "/dhcp.sh", (char *) NULL);
     _exit (127);
   }
-  while (waitpid (p, &st, 0) < 0 && errno == EINTR)
+  close (answer);
+  while (p > 0 && waitpid (p, NULL, 0) < 0 && errno == EINTR)
     ;
-  return WIFEXITED (st) && WEXITSTATUS (st) == 0;
+  _exit (0);
+}
+
+/* Asks for an address; the client goes on for as long as the machine runs, to renew the lease
+ * or to hear a server that comes late. It stays in the initramfs, where busybox and the
+ * script are. */
+static int
+dhcp (const char *name)
+{
+  int fd[2];
+  char c;
+  if (pipe2 (fd, O_CLOEXEC) != 0)
+    return 0;
+  long p = syscall (SYS_clone, 0UL, NULL, NULL, NULL, NULL);
+  if (p == 0) {
+    close (fd[0]);
+    keep_lease (name, fd[1]);
+  }
+  close (fd[1]);
+  struct pollfd f = { fd[0], POLLIN, 0 };
+  ssize_t n = p > 0 && poll (&f, 1, DHCP_MS) == 1 ? read (fd[0], &c, 1) : 0;
+  close (fd[0]);
+  return n == 1;
 }
 
 void

@@ -13,7 +13,8 @@
 #include <sys/signalfd.h>
 #include <termios.h>
 
-enum { ESCAPE = 0x1d /* Ctrl-] */, STOP_SECONDS = 10, CHUNK = 16384 };
+enum { ESCAPE = 0x1d /* Ctrl-] */, EOT = 4, STOP_SECONDS = 10, ECHO_SECONDS = 5, CHUNK = 16384 };
+enum { FREE, UNTIL_READY, UNTIL_QUIET }; /* what input from a pipe waits for */
 static struct termios saved;
 static gboolean raw;
 
@@ -45,13 +46,18 @@ struct attach {
   struct cs_hv *hv;
   int console, signals, watch, control;
   gboolean tty, out_tty, input, detached;
-  gboolean hold;  /* input waits until the guest is ready */
+  int hold;           /* FREE, ... */
+  gboolean quiet;     /* the guest's terminal echoes nothing */
+  gboolean whole;     /* all input of the application comes from here */
+  guint64 said_from;  /* where in control.log its words to us begin */
+  double talk_until;  /* how long its answer is waited for, or 0 */
   guint stops;
   double say_at;  /* when a stop is said again, or 0 */
   double kill_at; /* when patience with it ends */
   double escaped; /* until when a second Ctrl-] may come, or 0 */
   char in[8192];  /* input that the console has not taken yet */
   gsize in_at, in_len;
+  char last_in;   /* the last byte of it */
   gboolean held;  /* a CR whose LF may follow */
 };
 
@@ -73,20 +79,63 @@ print (struct attach *a, const char *buf, gsize n, GError **err)
   return cs_write_all (STDOUT_FILENO, out, o, "standard output", err);
 }
 
+static gboolean
+open_control (struct attach *a)
+{
+  if (a->control < 0)
+    a->control = cs_hv_console (a->hv, &a->i->ref, "control", NULL);
+  return a->control >= 0;
+}
+
+/* The channel is for one at a time, and others may want to stop the machine. */
+static void
+end_talk (struct attach *a)
+{
+  a->talk_until = 0;
+  a->hold = FREE;
+  if (a->stops > 0)
+    return;
+  cs_close_fd (&a->control);
+  a->control = -1;
+}
+
+/* Asks for the terminal of the guest to echo or not; it answers in the same words. */
+static void
+say_echo (struct attach *a, gboolean on)
+{
+  const char *line = on ? "echo on\n" : "echo off\n";
+  a->talk_until = cs_now () + ECHO_SECONDS;
+  if (!open_control (a) || !cs_write_all (a->control, line, strlen (line), "the control channel", NULL))
+    end_talk (a);
+}
+
+/* Input from a pipe goes on once the guest listens and its terminal is quiet: before that, a
+ * boot loader would take it for keys, and it would come back as output. */
+static void
+look_at_control (struct attach *a)
+{
+  if (a->hold == UNTIL_READY && cs_instance_said (a->i, a->said_from, "ready")) {
+    a->hold = UNTIL_QUIET;
+    say_echo (a, FALSE);
+  }
+  if (a->hold == UNTIL_QUIET && cs_instance_said (a->i, a->said_from, "echo off")) {
+    a->quiet = TRUE;
+    end_talk (a);
+  }
+}
+
 /* The first asks the guest, the second pulls the plug. */
 static void
 stop (struct attach *a)
 {
   g_autoptr (GError) e = NULL;
   if (a->stops++ == 0 && g_strcmp0 (a->i->guest, "linux") == 0) {
-    a->control = cs_hv_console (a->hv, &a->i->ref, "control", &e);
-    if (a->control >= 0 && cs_stop_say (a->control)) {
+    if (open_control (a) && cs_stop_say (a->control)) {
       a->say_at = cs_now () + 1;
       a->kill_at = cs_now () + STOP_SECONDS;
       return;
     }
   }
-  g_clear_error (&e);
   a->say_at = 0;
   if (!cs_hv_stop (a->hv, &a->i->ref, CAPSTAN_F_FORCE, 0, &e))
     cs_warn ("%s", e->message);
@@ -105,8 +154,12 @@ due (struct attach *a)
     cs_stop_say (a->control); /* a guest that is still booting does not listen yet */
     a->say_at = now + 1;
   }
+  if (a->talk_until > 0 && now >= a->talk_until)
+    end_talk (a); /* a guest that was made before there was such a thing does not answer */
   if (a->escaped > 0)
     next = a->escaped;
+  if (a->talk_until > 0 && (next == 0 || a->talk_until < next))
+    next = a->talk_until;
   if (a->say_at > 0 && (next == 0 || a->say_at < next))
     next = a->say_at;
   return next == 0 ? -1 : MAX (0, (int) ((next - now) * 1000) + 1);
@@ -130,6 +183,21 @@ keys (struct attach *a)
   }
   a->in_at = 0;
   a->in_len = n;
+  if (n > 0)
+    a->last_in = a->in[n - 1];
+}
+
+/* Where the input ends, the guest's does: its terminal takes Ctrl-D at the start of a line. */
+static void
+end_of_input (struct attach *a)
+{
+  a->input = FALSE;
+  if (a->tty || !a->quiet || !a->whole)
+    return;
+  a->in_at = a->in_len = 0;
+  if (a->last_in != '\n' && a->last_in != '\0')
+    a->in[a->in_len++] = EOT;
+  a->in[a->in_len++] = EOT;
 }
 
 /* Never blocks: a guest that does not read its input still has its output read. */
@@ -151,11 +219,11 @@ pump (struct attach *a, GError **err)
     int ms = due (a);
     if (a->detached)
       return TRUE;
-    gboolean full = a->in_at < a->in_len, more = a->input && !a->hold && !full;
+    gboolean full = a->in_at < a->in_len, more = a->input && a->hold == FREE && !full;
     struct pollfd f[4] = { { a->console, (short) (POLLIN | (full ? POLLOUT : 0)), 0 },
                            { a->signals, POLLIN, 0 },
                            { more ? STDIN_FILENO : -1, POLLIN, 0 },
-                           { a->hold ? a->watch : -1, POLLIN, 0 } };
+                           { a->hold != FREE ? a->watch : -1, POLLIN, 0 } };
     if (poll (f, 4, ms) < 0) {
       if (errno == EINTR)
         continue;
@@ -178,12 +246,45 @@ pump (struct attach *a, GError **err)
     if (f[2].revents != 0) {
       ssize_t n = read (STDIN_FILENO, a->in, sizeof a->in);
       a->in_len = n > 0 ? (gsize) n : 0;
-      a->input = n > 0; /* the end of the input is not the end of the machine */
-      keys (a);
+      if (n > 0)
+        keys (a);
+      else
+        end_of_input (a);
     }
     if (f[3].revents != 0 && read (a->watch, buf, sizeof buf) > 0)
-      a->hold = !cs_instance_ready (a->i);
+      look_at_control (a);
   }
+}
+
+/* Terminal, signals and the talk about echo, around the console that is open. */
+static gboolean
+attached (struct attach *a, gboolean start, gboolean paused, GError **err)
+{
+  sigset_t set, old;
+  gboolean is_linux = g_strcmp0 (a->i->guest, "linux") == 0;
+  cs_autofd int watch = is_linux && !a->tty ? inotify_init1 (IN_CLOEXEC | IN_NONBLOCK) : -1;
+  a->watch = watch;
+  if (watch >= 0 && inotify_add_watch (watch, a->i->dir, IN_MODIFY | IN_CREATE) >= 0)
+    a->hold = start ? UNTIL_READY : UNTIL_QUIET;
+  fcntl (a->console, F_SETFL, fcntl (a->console, F_GETFL) | O_NONBLOCK);
+  sigemptyset (&set);
+  sigaddset (&set, SIGINT);
+  sigaddset (&set, SIGTERM);
+  sigaddset (&set, SIGHUP);
+  sigprocmask (SIG_BLOCK, &set, &old);
+  cs_autofd int sig = signalfd (-1, &set, SFD_CLOEXEC);
+  a->signals = sig;
+  if (a->tty) {
+    cs_info ("%s: Ctrl-] detaches, Ctrl-] twice stops", a->i->name);
+    make_raw ();
+  }
+  if (is_linux && !start) /* whoever was attached before may have left it otherwise */
+    say_echo (a, a->tty);
+  gboolean ok = (!paused || cs_hv_resume (a->hv, &a->i->ref, err)) && pump (a, err);
+  restore ();
+  cs_close_fd (&a->control);
+  sigprocmask (SIG_SETMASK, &old, NULL);
+  return ok;
 }
 
 gboolean
@@ -191,44 +292,21 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
            gboolean *ret_ended, GError **err)
 {
   struct capstan_caps caps;
-  sigset_t set, old;
   g_autofree char *lock_path = cs_instance_path (i, "attached");
   cs_autofd int lock = cs_lock_file (lock_path, TRUE, FALSE, NULL);
   if (lock < 0)
     return cs_fail (err, CAPSTAN_E_BUSY, "somebody else is attached to %s", i->name);
   if (!cs_hv_caps (hv, &caps, err))
     return FALSE;
+  struct attach a = { .i = i, .hv = hv, .tty = !no_tty && isatty (STDIN_FILENO),
+                      .out_tty = isatty (STDOUT_FILENO), .input = TRUE, .control = -1, .whole = start,
+                      .said_from = cs_instance_control_size (i) };
   gboolean pause = start && (caps.bits & CAPSTAN_HV_PAUSE);
   if (start && !cs_hv_start (hv, &i->ref, pause ? CAPSTAN_F_PAUSED : 0, err))
     return FALSE;
-  struct attach a = { .i = i, .hv = hv, .tty = !no_tty && isatty (STDIN_FILENO),
-                      .out_tty = isatty (STDOUT_FILENO), .input = TRUE, .control = -1 };
-  /* Text from a pipe must not reach the boot loader, which would take it for keys. */
-  cs_autofd int watch = start && !a.tty && g_strcmp0 (i->guest, "linux") == 0
-                        ? inotify_init1 (IN_CLOEXEC | IN_NONBLOCK) : -1;
-  a.watch = watch;
-  a.hold = watch >= 0 && inotify_add_watch (watch, i->dir, IN_MODIFY | IN_CREATE) >= 0;
   cs_autofd int console = cs_hv_console (hv, &i->ref, "console", err);
-  if (console < 0)
-    return FALSE;
   a.console = console;
-  fcntl (console, F_SETFL, fcntl (console, F_GETFL) | O_NONBLOCK);
-  sigemptyset (&set);
-  sigaddset (&set, SIGINT);
-  sigaddset (&set, SIGTERM);
-  sigaddset (&set, SIGHUP);
-  sigprocmask (SIG_BLOCK, &set, &old);
-  cs_autofd int sig = signalfd (-1, &set, SFD_CLOEXEC);
-  a.signals = sig;
-  if (a.tty) {
-    cs_info ("%s: Ctrl-] detaches, Ctrl-] twice stops", i->name);
-    make_raw ();
-  }
-  gboolean ok = (!pause || cs_hv_resume (hv, &i->ref, err)) && pump (&a, err);
-  restore ();
-  cs_close_fd (&a.control);
-  sigprocmask (SIG_SETMASK, &old, NULL);
-  if (!ok)
+  if (console < 0 || !attached (&a, start, pause, err))
     return FALSE;
   if (a.detached) {
     cs_info ("detached; capstan console %s attaches again", i->name);

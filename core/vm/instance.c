@@ -152,15 +152,17 @@ cs_instance_run_dir (const struct cs_instance *i, GError **err)
   return g_steal_pointer (&dir);
 }
 
-/* The last line of control.log that begins with key; of a long line, its start. The guest
- * writes it, so it may be of any size. */
+/* The last line of control.log, from that byte on, that begins with key; of a long line, its
+ * start. The guest writes it, so it may be of any size. */
 static char *
-control_line (const struct cs_instance *i, const char *key)
+control_line (const struct cs_instance *i, guint64 from, const char *key)
 {
   g_autofree char *path = cs_instance_path (i, "control.log");
   char line[256], *found = NULL;
   gboolean start = TRUE;
   FILE *f = fopen (path, "re");
+  if (f != NULL && fseeko (f, (off_t) from, SEEK_SET) != 0)
+    start = FALSE;
   while (f != NULL && fgets (line, sizeof line, f) != NULL) {
     gboolean whole = strchr (line, '\n') != NULL;
     if (start && g_str_has_prefix (line, key)) {
@@ -177,7 +179,7 @@ control_line (const struct cs_instance *i, const char *key)
 gboolean
 cs_instance_exit_status (const struct cs_instance *i, int *ret_status)
 {
-  g_autofree char *v = control_line (i, "exit ");
+  g_autofree char *v = control_line (i, 0, "exit ");
   char *end;
   if (v == NULL || !g_ascii_isdigit (*v))
     return FALSE;
@@ -188,9 +190,17 @@ cs_instance_exit_status (const struct cs_instance *i, int *ret_status)
   return TRUE;
 }
 
-gboolean
-cs_instance_ready (const struct cs_instance *i)
+guint64
+cs_instance_control_size (const struct cs_instance *i)
 {
-  g_autofree char *v = control_line (i, "ready");
-  return v != NULL;
+  struct stat st;
+  g_autofree char *path = cs_instance_path (i, "control.log");
+  return stat (path, &st) == 0 ? (guint64) st.st_size : 0;
+}
+
+gboolean
+cs_instance_said (const struct cs_instance *i, guint64 from, const char *line)
+{
+  g_autofree char *v = control_line (i, from, line);
+  return v != NULL && *v == '\0';
 }

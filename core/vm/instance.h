@@ -48,5 +48,7 @@ char *cs_instance_run_path (const struct cs_instance *i); /* not made; g_free */
 gboolean cs_instance_exit_status (const struct cs_instance *i, int *ret_status);
 /* The name of an instance that stands on the image, or NULL; g_free. */
 char *cs_instance_using (const char *image);
-gboolean cs_instance_ready (const struct cs_instance *i);
+/* How much is in control.log now, and whether the line came after that much of it. */
+guint64 cs_instance_control_size (const struct cs_instance *i);
+gboolean cs_instance_said (const struct cs_instance *i, guint64 from, const char *line);
 #endif

@@ -31,15 +31,36 @@ size=$(stat -c %s base.raw)
 # ---- an application ----
 mkdir -p root/dev root/proc root/sys root/tmp root/run root/etc
 cat > t.c <<'END'
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+/* Is a DHCP client there? It is asked to renew now, and must be there a second later. */
+static int client (void) {
+  DIR *d = opendir ("/proc");
+  for (struct dirent *e; (e = readdir (d));) {
+    char path[300], name[32] = "";
+    snprintf (path, sizeof path, "/proc/%s/cmdline", e->d_name);
+    FILE *f = fopen (path, "r");
+    if (f) { (void) !fread (name, 1, sizeof name - 1, f); fclose (f); }
+    if (strcmp (name, "udhcpc") == 0) return atoi (e->d_name);
+  }
+  return 0;
+}
+static int renew (void) {
+  int p = client ();
+  if (p == 0 || kill (p, SIGUSR1)) { puts ("no client"); return 1; }
+  sleep (2);
+  printf ("%s\n", client () == p ? "renewed" : "the client is gone");
+  return 0;
+}
 int main (int argc, char **argv) {
   char cwd[256];
   if (argc > 1 && strcmp (argv[1], "wait") == 0) { puts ("waiting"); fflush (stdout); pause (); }
   if (argc > 1 && strcmp (argv[1], "deaf") == 0) { signal (SIGTERM, SIG_IGN); for (;;) pause (); }
+  if (argc > 1 && strcmp (argv[1], "renew") == 0) return renew ();
   for (int i = 1; i < argc; i++) printf ("[%s]", argv[i]);
   printf (" WHO=%s cwd=%s\n", getenv ("WHO"), getcwd (cwd, sizeof cwd));
   if (argc > 1 && strcmp (argv[1], "crash") == 0) abort ();
@@ -102,6 +123,16 @@ boots disk 0 '[ok] WHO=(null) cwd=/\r\n' '/t ok' -drive file=disk.raw,format=raw
 boots direct 0 '[ok] WHO=(null) cwd=/\r\n' '--ip=eth0,10.0.2.15,255.255.255.0 --defaultgw=10.0.2.2 /t ok' \
   -drive file=disk.raw,format=raw,if=none,id=d -device nvme,drive=d,serial=1 \
   -netdev user,id=n -device virtio-net-pci,netdev=n
+
+# The lease is kept by a client in the background, which is not waited for at the end.
+boots direct 0 'renewed\r\n' '/t renew &' $virtio -netdev user,id=n -device virtio-net-pci,netdev=n \
+  -object filter-dump,id=d,netdev=n,file=net.pcap
+python3 - <<'END' || fail "the lease was not renewed"
+data = open ("net.pcap", "rb").read ()
+# the DHCP message type option: 3 a request, 5 an acknowledgement
+assert data.count (b"\x63\x82\x53\x63\x35\x01\x03") >= 2, "requests"
+assert data.count (b"\x63\x82\x53\x63\x35\x01\x05") >= 2, "acknowledgements"
+END
 
 # ---- nonsense ends with a message, not with a machine that hangs ----
 disk '--nonsense /t'

@@ -21,7 +21,8 @@ int main (void) {
 }
 END
 cc -static -O1 -o app/t app/t.c
-printf 'base: linux\ncmdline: /t\nfiles:\n  /t: t\n' >app/Capstanfile
+cp "$(command -v busybox)" app/sh
+printf 'base: linux\ncmdline: /t\nfiles:\n  /t: t\n  /bin/sh: sh\n  /bin/cat: sh\n' >app/Capstanfile
 status 0 capstan build -C app app
 cleanup 'for i in app tty; do capstan delete -f $i >/dev/null 2>&1; done'
 
@@ -49,7 +50,16 @@ until (b"Ctrl-] detaches"); until (b"listening")
 assert termios.tcgetattr (slave) != before
 os.write (master, b"\x1d"); until (b"detached"); ends (p, 0)
 p = run ("console", "tty"); until (b"Ctrl-] detaches")
-os.write (master, b"one\rtwo\rend\r"); until (b"got 2 lines"); ends (p, 0)
+# what is typed comes back once, from the guest's terminal
+os.write (master, b"one\rtwo\rend\r"); got = until (b"got 2 lines"); ends (p, 0)
+assert got.count (b"one\r\n") == got.count (b"two\r\n") == got.count (b"end\r\n") == 1, got
+# a shell works as on any terminal, and so does what it runs
+p = run ("run", "--rm", "-e", "/bin/sh", "app"); until (b"# ")
+os.write (master, b"echo a$((1+1))b\r"); until (b"a2b\r\n")
+os.write (master, b"echo g$((0))o; cat\r"); until (b"g0o\r\n") # its own line editor is done
+os.write (master, b"xyz\r"); until (b"xyz\r\nxyz\r\n")
+os.write (master, b"\x04"); until (b"# ")
+os.write (master, b"exit 7\r"); ends (p, 7)
 # Ctrl-] twice stops; SIGTERM does
 p = run ("run", "--rm", "app"); until (b"listening")
 os.write (master, b"\x1d\x1d"); ends (p, 143)
@@ -58,6 +68,22 @@ os.kill (p.pid, signal.SIGTERM); ends (p, 143)
 END
 python3 drive.py || fail "the terminal"
 status 0 capstan delete tty
+
+# text from a pipe does not come back as output, and its end is the application's
+got=0; printf 'one\ntwo' | timeout 120 "$top_builddir/run" capstan run --rm -e /bin/cat app >out 2>err || got=$?
+[ $got = 0 ] || { cat out err >&2; fail "status $got"; }
+[ "$(cat out)" = "one
+two" ] || { cat -A out >&2; fail "not what was piped"; }
+# the same for one that is attached later, whose input is not all that there is
+status 0 capstan run -d --name later app
+wait_for 60 grep -q listening "$CAPSTAN_ROOT/instances/qemu/later/console.log"
+cleanup 'capstan delete -f later >/dev/null 2>&1'
+{ printf 'one\n' | timeout 120 "$top_builddir/run" capstan console later >out 2>err & } ; first=$!
+wait_for 60 grep -q 'echo off' "$CAPSTAN_ROOT/instances/qemu/later/control.log"
+status 0 capstan stop later
+wait $first || { cat err >&2; fail "the console: status $?"; }
+! grep one out || fail "the input came back"
+grep -q 'echo off' "$CAPSTAN_ROOT/instances/qemu/later/control.log" || fail "nobody asked for quiet"
 
 # more input than every buffer on the way holds
 { seq -f '%.0f a line of input' 20000; echo end; } >input
