@@ -95,17 +95,30 @@ http_progress (struct http *h, const char *phase, uint64_t done, uint64_t total)
 
 /* ---- credentials ---- */
 
-void
-http_auth_ask (struct http *h, struct capstan_call *call, const char *url, struct http_auth *ret)
+static void
+ask_realm (struct capstan_call *call, const char *realm, struct http_auth *ret)
 {
-  char realm[300];
-  *ret = (struct http_auth){ 0 };
-  http_url_realm (url, realm, sizeof realm);
   if ((ret->bearer = capstan_host_->secret (call, realm, "token")) == NULL &&
       (ret->user = capstan_host_->secret (call, realm, "username")) != NULL)
     ret->password = capstan_host_->secret (call, realm, "password");
-  if ((ret->bearer != NULL || ret->user != NULL) && !h->warned &&
-      strncasecmp (url, "https:", 6) != 0 && !http_url_loopback (url)) {
+  if (ret->bearer != NULL || ret->user != NULL)
+    ret->realm = capstan_host_->keep (call, realm, SIZE_MAX);
+}
+
+void
+http_auth_ask (struct http *h, struct capstan_call *call, const char *url, struct http_auth *ret)
+{
+  char realm[1100];
+  *ret = (struct http_auth){ 0 };
+  http_url_realm (url, realm, sizeof realm);
+  ask_realm (call, realm, ret);
+  const char *host = strstr (realm, "://"), *path = host != NULL ? strchr (host + 3, '/') : NULL;
+  if (ret->realm == NULL && path != NULL) {
+    realm[path - realm] = '\0';
+    ask_realm (call, realm, ret);
+  }
+  if (ret->realm != NULL && !h->warned && strncasecmp (url, "https:", 6) != 0 &&
+      !http_url_loopback (url)) {
     capstan_log (call, CAPSTAN_LOG_WARN, "the credentials for %s are sent without encryption: use "
                  "https", realm);
     h->warned = 1;
@@ -113,14 +126,10 @@ http_auth_ask (struct http *h, struct capstan_call *call, const char *url, struc
 }
 
 void
-http_auth_tell (struct capstan_call *call, const char *url, const struct http_auth *a, int accepted)
+http_auth_tell (struct capstan_call *call, const struct http_auth *a, int accepted)
 {
-  char realm[300];
-  http_url_realm (url, realm, sizeof realm);
-  if (a->bearer != NULL)
-    capstan_host_->secret_result (call, realm, "token", accepted);
-  else if (a->user != NULL)
-    capstan_host_->secret_result (call, realm, "password", accepted);
+  if (a->realm != NULL)
+    capstan_host_->secret_result (call, a->realm, a->bearer != NULL ? "token" : "password", accepted);
 }
 
 /* ---- the loop ---- */

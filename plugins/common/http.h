@@ -55,13 +55,14 @@ struct http_auth {
   const char *bearer;          /* Authorization: Bearer ... */
   const char *user, *password; /* Basic; with sigv4 the access key and the secret key */
   const char *sigv4;           /* "aws:amz:REGION:s3": libcurl signs (see below) */
+  const char *realm;           /* what the host was asked for, or NULL; for http_auth_tell */
 };
-/* What the host has for the origin of url (host->secret with http_url_realm): "token", else
- * "username" and "password". Strings live as long as the call. A warning is logged once where
- * they would go unencrypted to another machine. */
+/* What the host has for url: host->secret with http_url_realm, and if it has nothing, with that
+ * of the host alone; "token", else "username" and "password". Strings live as long as the
+ * call. A warning is logged once where they would go unencrypted to another machine. */
 void http_auth_ask (struct http *, struct capstan_call *, const char *url, struct http_auth *ret);
 /* After the answer: tells the host whether they were accepted, so that it can forget them. */
-void http_auth_tell (struct capstan_call *, const char *url, const struct http_auth *, int accepted);
+void http_auth_tell (struct capstan_call *, const struct http_auth *, int accepted);
 
 struct http_rsp {
   int status;

@@ -133,7 +133,7 @@ static int
 leave (struct repo *r, struct capstan_call *call, int rc)
 {
   if (rc == 0 || rc == -CAPSTAN_E_AUTH)
-    http_auth_tell (call, r->api != NULL ? r->api : r->url, &r->auth, rc == 0);
+    http_auth_tell (call, &r->auth, rc == 0);
   r->auth = (struct http_auth){ 0 };
   http_progress (r->http, NULL, 0, 0);
   return rc;

@@ -22,3 +22,43 @@ start_liar () {
   wait_for 20 test -s "$work/$liar.port"
   port=$(cat "$work/$liar.port")
 }
+# free_port: prints one that nobody listens on now
+free_port () {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+# start_nginx NAME <SERVERS: `server' blocks, in which @PORT@ and @TLS@ are free ports ($port and
+# $tls_port from then on). $work/NAME.access is its log: method, path, status, range, protocol.
+start_nginx () {
+  PATH=$PATH:/usr/sbin
+  requires nginx -v
+  requires python3 -c 'import socket'
+  nginx=$1
+  cat >"$work/$nginx.servers"
+  for attempt in 1 2 3 4 5; do
+    port=$(free_port) tls_port=$(free_port)
+    {
+      echo "daemon off; pid $work/$nginx.pid; error_log $work/$nginx.error;"
+      [ "$(id -u)" != 0 ] || echo "user root;"
+      echo "events {} http { default_type application/octet-stream; client_max_body_size 0;"
+      for t in client_body proxy fastcgi uwsgi scgi; do echo "${t}_temp_path $work/$nginx.$t;"; done
+      echo "log_format t '\$request_method \$uri \$status \$http_range \$server_protocol';"
+      echo "access_log $work/$nginx.access t; sendfile on;"
+      sed "s/@PORT@/$port/g; s/@TLS@/$tls_port/g" "$work/$nginx.servers"
+      echo "}"
+    } >"$work/$nginx.conf"
+    nginx -p "$work" -c "$work/$nginx.conf" 2>"$work/$nginx.start" &
+    nginx_pid=$!
+    while kill -0 $nginx_pid 2>/dev/null && [ ! -s "$work/$nginx.pid" ]; do sleep 0.05; done
+    if kill -0 $nginx_pid 2>/dev/null; then
+      cleanup "kill $nginx_pid"
+      return
+    fi
+  done
+  cat "$work/$nginx.start" "$work/$nginx.error" >&2
+  fail "nginx does not start"
+}
+# make_image FILE MIB: a raw disk with a boot sector, of bytes that do not compress
+make_image () {
+  head -c "$2"M /dev/urandom >"$1"
+  printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc 2>/dev/null
+}
