@@ -154,8 +154,6 @@ s3_caps (struct capstan_call *call, void *self, struct capstan_caps *c)
   snprintf (detail, sizeof detail, "%s, region %s, %s", http_url_show (s->base, url, sizeof url), s->region,
             s->key_id != NULL ? "signed" : "without credentials");
   c->bits = CAPS;
-  if (s->key_id == NULL)
-    c->bits &= ~(CAPSTAN_REPO_PUSH | CAPSTAN_REPO_UPLOAD_RESUME);
   if (s->no_conditions)
     c->bits &= ~CAPSTAN_REPO_CONDITIONAL;
   c->formats = "gzip,none,zstd"; /* the original reads the first */
