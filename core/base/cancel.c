@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/base/cancel.h"
+#include "core/base/util.h"
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -43,6 +45,16 @@ gboolean
 cs_cancelled (void)
 {
   return flag != 0;
+}
+
+gboolean
+cs_sleep (guint ms)
+{
+  struct pollfd f = { cs_cancel_fd (), POLLIN, 0 };
+  double end = cs_now () + ms / 1000.0;
+  for (double left; (left = end - cs_now ()) > 0 && !cs_cancelled ();)
+    poll (&f, 1, (int) (left * 1000) + 1);
+  return !cs_cancelled ();
 }
 
 static void

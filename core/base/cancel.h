@@ -9,6 +9,8 @@ void cs_cancel_reset (void);
 gboolean cs_cancelled (void);
 /* Readable once cancelled; borrowed. */
 int cs_cancel_fd (void);
+/* Sleeps; FALSE, at once, when cancelled. */
+gboolean cs_sleep (guint ms);
 /* SIGINT, SIGTERM and SIGHUP cancel; a second one ends the program the ordinary way. */
 void cs_cancel_on_signals (void);
 #endif

@@ -11,6 +11,7 @@
 #define FIRST 1.0  /* seconds before anything is shown */
 #define REDRAW 0.1 /* between two looks of the bar */
 #define LINE 10.0  /* between two plain lines */
+#define CALL 0.5   /* between two calls of a program's function */
 #define WINDOW 3.0 /* seconds that the rate is mostly of */
 
 static GMutex lock;
@@ -22,6 +23,7 @@ static struct {
   double next;             /* when something is to be shown */
   double rate, rate_time;  /* as of then */
   guint64 rate_done;
+  cs_progress_fn fn;
 } now;
 
 /* "7 s", "3:05", "1:02:03" */
@@ -101,9 +103,14 @@ static void
 show (void)
 {
   double t = cs_now ();
-  if (t < now.next || cs_verbosity < CS_NORMAL)
+  if (t < now.next || (cs_verbosity < CS_NORMAL && now.fn == NULL))
     return;
   measure (t);
+  if (now.fn != NULL) {
+    now.fn (now.label, now.done, now.total, now.rate);
+    now.next = t + CALL;
+    return;
+  }
   if (now.is_tty) {
     guint width = columns ();
     g_autofree char *text = cs_progress_text (now.label, now.done, now.total, now.rate,
@@ -132,7 +139,7 @@ cs_progress_begin (const char *label, guint64 total, guint64 done)
     now.done = now.rate_done = done;
     now.rate = 0;
     now.rate_time = cs_now ();
-    now.next = now.rate_time + FIRST;
+    now.next = now.rate_time + (now.fn != NULL ? 0 : FIRST);
     now.is_tty = isatty (STDERR_FILENO) && g_strcmp0 (term, "dumb") != 0;
   }
   g_mutex_unlock (&lock);
@@ -166,9 +173,19 @@ cs_progress_end (void)
   g_mutex_lock (&lock);
   g_assert (now.depth > 0);
   if (--now.depth == 0) {
+    if (now.fn != NULL)
+      now.fn (now.label, now.done, now.total, now.rate);
     hide ();
     g_clear_pointer (&now.label, g_free);
   }
+  g_mutex_unlock (&lock);
+}
+
+void
+cs_progress_to (cs_progress_fn fn)
+{
+  g_mutex_lock (&lock);
+  now.fn = fn;
   g_mutex_unlock (&lock);
 }
 

@@ -16,6 +16,11 @@ void cs_progress_end (void);
 /* Wipes the bar, so that a message can be printed; the next update draws it again. */
 void cs_progress_hide (void);
 
+/* For programs that read: instead of showing it, fn is called, twice a second at most and at
+ * the end. NULL: shown again. */
+typedef void (*cs_progress_fn) (const char *label, guint64 done, guint64 total, double rate);
+void cs_progress_to (cs_progress_fn fn);
+
 /* What is shown: with a bar if `width` columns have room for one, with 0 never; g_free.
  * label: UTF-8; rate: bytes per second, 0 if unknown. */
 char *cs_progress_text (const char *label, guint64 done, guint64 total, double rate,

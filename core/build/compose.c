@@ -48,6 +48,8 @@ explain_missing (const char *name, GError **err)
 static gboolean
 open_base (struct cs_base *b, const char *name, const char *suffix, GError **err)
 {
+  if (!cs_store_want (name, suffix, err))
+    return FALSE;
   /* Until it is open: then its bytes stay what they are, whatever becomes of the name. Held
    * longer, two builds on each other's image would wait for each other. */
   cs_autofd int lock = cs_store_lock (name, FALSE, TRUE, err);

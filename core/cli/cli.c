@@ -13,6 +13,8 @@ const struct cs_opt cs_global_opts[] = {
     .help = "hypervisor plugin to use (kvm); 'qemu' is another name of kvm" },
   { .name = "repo", .type = CS_OPT_STRING, .arg = "NAME", .comp = CS_COMP_REPO,
     .help = "repository to use: a configured name or a URL" },
+  { .name = "repo-type", .type = CS_OPT_STRING, .arg = "PLUGIN",
+    .help = "plugin of the repository, where its URL does not say" },
   { .short_name = 'u', .name = "u", .type = CS_OPT_STRING, .arg = "URL",
     .help = "URL of the repository" },
   { .short_name = 'r', .name = "release-tag", .type = CS_OPT_STRING, .arg = "TAG",
@@ -333,10 +335,4 @@ cs_cli_suffix (const struct cs_cli *cli)
 {
   const char *suffix = cs_hv_suffix_of (cs_cli_hypervisor (cli));
   return suffix != NULL ? suffix : "qemu";
-}
-
-const char *
-cs_cli_repo (const struct cs_cli *cli)
-{
-  return chosen (cli, "repo", "CAPSTAN_REPO", "repo");
 }

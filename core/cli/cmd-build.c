@@ -71,5 +71,6 @@ const struct cs_cmd cs_cmd_build = {
               "capstan build --format qcow2 ns/app",
   .max_args = 1,
   .opts = opts,
+  .uses_repo = TRUE,
   .run = run_build,
 };

@@ -148,4 +148,4 @@ const struct cs_cmd cs_cmd_run = { .name = "run", .args = "[IMAGE]", .summary = 
           "stops the guest and the second powers it off. Output that goes to a file or a pipe has the "
           "guest's CR LF turned back into LF.",
   .examples = "capstan run\ncapstan run -d -f 8080:80 --name web nginx\ncapstan run -e '/hello again' --rm hello",
-  .max_args = 1, .comp = CS_COMP_IMAGE, .opts = opts, .app_status = TRUE, .run = run_run };
+  .max_args = 1, .comp = CS_COMP_IMAGE, .opts = opts, .app_status = TRUE, .uses_repo = TRUE, .run = run_run };

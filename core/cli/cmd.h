@@ -50,6 +50,8 @@ struct cs_cmd {
   gboolean app_status;
   /* What follows the command is not parsed: all of it becomes arguments. */
   gboolean raw;
+  /* --repo, -u, --s3 and -r say something to it. */
+  gboolean uses_repo;
   /* TRUE or error. Sets cli->exit_status if it is to be something else than 0. */
   gboolean (*run) (struct cs_cli *cli, GError **err);
 };
@@ -81,15 +83,24 @@ const char *cs_cli_arg (const struct cs_cli *cli, guint i); /* NULL beyond the e
 struct cs_cli *cs_cli_parse (int argc, char **argv, GError **err);
 void cs_cli_free (struct cs_cli *cli);
 
-/* The hypervisor and repository asked for: flag, then environment (CAPSTAN_HYPERVISOR,
- * CAPSTAN_REPO), then config.yaml, then "kvm" / NULL. Borrowed. */
+/* The hypervisor asked for: flag, then environment (CAPSTAN_HYPERVISOR), then config.yaml,
+ * then "kvm". Borrowed. */
 const char *cs_cli_hypervisor (const struct cs_cli *cli);
 /* The suffix of its image files; one that is not installed counts as the default's, since
  * building and importing need no plugin. Borrowed. */
 const char *cs_cli_suffix (const struct cs_cli *cli);
-const char *cs_cli_repo (const struct cs_cli *cli);
+
+/* What --repo, -u, -r, --repo-type and --s3 say; strings borrowed. */
+struct cs_repo_choice;
+void cs_cli_repo_choice (const struct cs_cli *cli, struct cs_repo_choice *ret);
+/* With --json progress goes to standard output, one JSON object a line; so do events. */
+void cs_cli_json_events (void);
+struct json_t;
+void cs_cli_json_event (struct json_t *event); /* drops the reference */
+/* The one repository that is chosen (of several: the first), open; NULL and the error. */
+struct cs_repo;
+struct cs_repo *cs_cli_repo_open (const struct cs_cli *cli, gboolean must_be_named, GError **err);
 
 /* JSON output is by jansson; this prints a value and a newline and drops the reference. */
-struct json_t;
 gboolean cs_print_json (struct json_t *value, GError **err);
 #endif

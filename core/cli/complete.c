@@ -3,6 +3,7 @@
 #include "config.h"
 #include "core/cli/cli.h"
 #include "core/plugin/loader.h"
+#include "core/repo/repo.h"
 #include "core/store/store.h"
 #include "core/vm/instance.h"
 #include <stdio.h>
@@ -38,6 +39,10 @@ complete_kind (CsComp kind)
     for (const struct cs_cmd *const *c = cs_commands; *c != NULL; c++)
       if (!(*c)->hidden)
         puts ((*c)->name);
+  } else if (kind == CS_COMP_REPO) {
+    g_autoptr (GPtrArray) l = cs_repo_confs (NULL);
+    for (guint i = 0; l != NULL && i < l->len; i++)
+      puts (((struct cs_repo_conf *) g_ptr_array_index (l, i))->name);
   } else if (kind == CS_COMP_BASE) {
     puts ("linux");
   } else if (kind == CS_COMP_HYPERVISOR) {

@@ -3,6 +3,7 @@
 #include "core/cli/cli.h"
 #include "core/base/error.h"
 #include "core/plugin/loader.h"
+#include "core/repo/repo.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -38,11 +39,11 @@ not_a_later_hypervisor (const char *name, GError **err)
 static gboolean
 refuse_unused (const struct cs_cli *cli, GError **err)
 {
-  static const char *const repo_opts[] = { "repo", "u", "release-tag", "s3" };
-  for (guint i = 0; i < G_N_ELEMENTS (repo_opts); i++)
+  static const char *const repo_opts[] = { "repo", "repo-type", "u", "release-tag", "s3" };
+  for (guint i = 0; i < G_N_ELEMENTS (repo_opts) && !cli->cmd->uses_repo; i++)
     if (cs_cli_given (cli, repo_opts[i]))
-      return cs_fail (err, CS_E_USAGE, "%s%s: repositories are not supported yet",
-                      strlen (repo_opts[i]) > 1 ? "--" : "-", repo_opts[i]);
+      return cs_fail (err, CS_E_USAGE, "%s%s: capstan %s asks no repository",
+                      strlen (repo_opts[i]) > 1 ? "--" : "-", repo_opts[i], cli->cmd->name);
   return not_a_later_hypervisor (cs_cli_str (cli, "hypervisor"), err);
 }
 
@@ -77,6 +78,10 @@ run (int argc, char **argv)
     cs_cli_free (cli);
     return asked ? 0 : 2;
   }
+  struct cs_repo_choice choice;
+  cs_cli_repo_choice (cli, &choice);
+  cs_pull_choice (&choice);
+  cs_store_on_missing (cs_pull_missing);
   int st;
   if (refuse_unused (cli, &err) && cmd->run (cli, &err))
     st = cli->exit_status;

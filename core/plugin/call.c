@@ -45,6 +45,7 @@ cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err)
     close (GPOINTER_TO_INT (g_ptr_array_index (c->locks, i)));
   g_ptr_array_unref (c->locks);
   g_string_chunk_free (c->arena);
+  g_clear_pointer (&c->secrets, g_ptr_array_unref);
   g_mutex_clear (&c->mutex);
   g_private_set (&here, NULL);
   if (c->serial != NULL)
@@ -58,6 +59,20 @@ cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err)
   return cs_fail (err, code, "%s: %s failed and gave no reason", c->plugin->name, what);
 }
 
+char *
+cs_call_text (struct capstan_call *c, const char *msg)
+{
+  char *text = g_utf8_make_valid (msg != NULL ? msg : "", -1);
+  g_mutex_lock (&c->mutex);
+  for (guint i = 0; c->secrets != NULL && i < c->secrets->len; i++) {
+    g_auto (GStrv) parts = g_strsplit (text, g_ptr_array_index (c->secrets, i), 0);
+    g_free (text);
+    text = g_strjoinv ("***", parts);
+  }
+  g_mutex_unlock (&c->mutex);
+  return text;
+}
+
 int
 cs_call_error (struct capstan_call *c, uint32_t code, int sys_errno, const char *msg)
 {
@@ -65,7 +80,7 @@ cs_call_error (struct capstan_call *c, uint32_t code, int sys_errno, const char 
     code = CAPSTAN_E_INTERNAL;
   if (c == NULL)
     return -(int) code;
-  g_autofree char *text = g_utf8_make_valid (msg != NULL ? msg : "", -1);
+  g_autofree char *text = cs_call_text (c, msg);
   char *m = sys_errno != 0 ? g_strdup_printf ("%s: %s", text, g_strerror (sys_errno))
                            : g_steal_pointer (&text);
   g_mutex_lock (&c->mutex);

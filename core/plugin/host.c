@@ -1,23 +1,28 @@
 /* The services that plugins are given. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/plugin/loader.h"
+#include "core/plugin/creds.h"
 #include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include "core/base/util.h"
 #include "core/store/store.h"
-#include <poll.h>
 #include <string.h>
 
 static void
 host_retry_after (struct capstan_call *c, uint32_t ms)
 {
+  g_mutex_lock (&c->mutex);
+  c->retry_ms = ms;
+  g_mutex_unlock (&c->mutex);
 }
 
 static void
 host_log (struct capstan_call *c, uint32_t level, const char *msg)
 {
   const char *name = c->plugin->name;
-  g_autofree char *text = g_utf8_make_valid (msg != NULL ? msg : "", -1);
+  g_autofree char *text = cs_call_text (c, msg);
+  cs_progress_hide ();
   if (level == CAPSTAN_LOG_ERROR || level == CAPSTAN_LOG_WARN)
     cs_warn ("%s: %s", name, text);
   else if (level == CAPSTAN_LOG_INFO)
@@ -41,7 +46,11 @@ check_cancelled (struct capstan_call *c)
 static int
 host_progress (struct capstan_call *c, const char *phase, uint64_t done, uint64_t total)
 {
-  cs_debug ("%s: %s %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT, c->plugin->name, phase, done, total);
+  if (phase != NULL && strcmp (phase, "upload") == 0)
+    cs_progress_update (done); /* of the push that runs; what is fetched the sinks count */
+  else
+    cs_debug ("%s: %s %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT, c->plugin->name,
+              phase != NULL ? phase : "-", done, total);
   return check_cancelled (c);
 }
 
@@ -54,10 +63,7 @@ host_cancel_fd (struct capstan_call *c)
 static int
 host_sleep_ms (struct capstan_call *c, uint32_t ms)
 {
-  struct pollfd f = { cs_cancel_fd (), POLLIN, 0 };
-  double end = cs_now () + ms / 1000.0;
-  for (double left; (left = end - cs_now ()) > 0 && !cs_cancelled ();)
-    poll (&f, 1, (int) (left * 1000) + 1);
+  cs_sleep (ms);
   return check_cancelled (c);
 }
 
@@ -86,19 +92,27 @@ host_option (struct capstan_call *c, const char *key)
   return NULL;
 }
 
-/* CAPSTAN_SECRET_<REALM>_<KEY>, until there is a credentials file. */
+/* What is given out is remembered, so that no message shows it. */
 static const char *
 host_secret (struct capstan_call *c, const char *realm, const char *key)
 {
-  g_autofree char *name = g_strdup_printf ("CAPSTAN_SECRET_%s_%s", realm, key);
-  for (char *p = name; *p != '\0'; p++)
-    *p = g_ascii_isalnum (*p) ? g_ascii_toupper (*p) : '_';
-  return cs_call_keep (c, g_getenv (name), SIZE_MAX);
+  g_autofree char *value = realm != NULL && key != NULL ? cs_secret_get (realm, key) : NULL;
+  if (value == NULL)
+    return NULL;
+  g_mutex_lock (&c->mutex);
+  if (c->secrets == NULL)
+    c->secrets = g_ptr_array_new_with_free_func (g_free);
+  if (strcmp (key, "username") != 0 && *value != '\0')
+    g_ptr_array_add (c->secrets, g_strdup (value));
+  g_mutex_unlock (&c->mutex);
+  return cs_call_keep (c, value, SIZE_MAX);
 }
 
 static void
 host_secret_result (struct capstan_call *c, const char *realm, const char *key, int accepted)
 {
+  if (realm != NULL && key != NULL)
+    cs_secret_result (realm, key, accepted != 0);
 }
 
 static const char *
@@ -175,78 +189,106 @@ host_emit_entry (struct capstan_list *l, const struct capstan_entry *e)
   return 0;
 }
 
-/* Sinks and sources come with the repositories; until then there is none to be had. */
+/* ---- sinks and sources: whoever made them does the work ---- */
+
+/* A sink or source that is none, or is used when no operation runs. */
 static int
-no_sink (void)
+none (const char *what)
 {
-  return cs_call_error_here (CAPSTAN_E_UNSUPPORTED, "this capstan has no sink to fetch into");
+  g_autofree char *m = g_strdup_printf ("%s: there is none in this operation", what);
+  return cs_call_error_here (CAPSTAN_E_UNSUPPORTED, m);
 }
 
 static int
-no_source (void)
+failed (struct capstan_call *c, const GError *e)
 {
-  return cs_call_error_here (CAPSTAN_E_UNSUPPORTED, "this capstan has no source to push from");
+  return cs_call_error (c, e->code > 0 && e->code <= CAPSTAN_E_UNTRUSTED ? (uint32_t) e->code
+                                                                         : CAPSTAN_E_INTERNAL,
+                        0, e->message);
+}
+
+#define SINK(s, op, ...)                                                                 \
+  g_autoptr (GError) e_ = NULL;                                                          \
+  if ((s) == NULL || (s)->call == NULL)                                                  \
+    return none ("sink");                                                                \
+  if (check_cancelled ((s)->call) != 0)                                                  \
+    return -CAPSTAN_E_CANCELLED;                                                         \
+  return (s)->ops->op (__VA_ARGS__, &e_) ? 0 : failed ((s)->call, e_)
+
+static int
+host_sink_begin (struct capstan_sink *s, const struct capstan_file *f, uint64_t *ret_offset)
+{
+  SINK (s, begin, s, f, ret_offset);
 }
 
 static int
-no_begin (struct capstan_sink *s, const struct capstan_file *f, uint64_t *ret)
+host_sink_write (struct capstan_sink *s, const void *p, size_t n)
 {
-  return no_sink ();
+  SINK (s, write, s, p, n);
 }
 
 static int
-no_write (struct capstan_sink *s, const void *p, size_t n)
+host_sink_pwrite (struct capstan_sink *s, uint64_t off, const void *p, size_t n)
 {
-  return no_sink ();
+  SINK (s, pwrite, s, off, p, n);
 }
 
 static int
-no_pwrite (struct capstan_sink *s, uint64_t off, const void *p, size_t n)
+host_sink_hole (struct capstan_sink *s, uint64_t n)
 {
-  return no_sink ();
+  SINK (s, hole, s, n);
 }
 
 static int
-no_hole (struct capstan_sink *s, uint64_t n)
+host_sink_end (struct capstan_sink *s)
 {
-  return no_sink ();
-}
-
-static int
-no_end (struct capstan_sink *s)
-{
-  return no_sink ();
-}
-
-static uint32_t
-no_count (struct capstan_source *s)
-{
-  return 0;
+  SINK (s, end, s);
 }
 
 static const struct capstan_file *
-no_file (struct capstan_source *s, uint32_t i)
+host_source_file (struct capstan_source *s, uint32_t i)
 {
-  no_source ();
-  return NULL;
+  const struct capstan_file *f = s != NULL && s->call != NULL ? s->ops->file (s, i) : NULL;
+  if (f == NULL)
+    none ("file of the source");
+  return f;
+}
+
+static uint32_t
+host_source_count (struct capstan_source *s)
+{
+  uint32_t n = 0;
+  while (s != NULL && s->call != NULL && s->ops->file (s, n) != NULL)
+    n++;
+  return n;
 }
 
 static int64_t
-no_pread (struct capstan_source *s, uint32_t i, uint64_t off, void *p, size_t n)
+host_source_pread (struct capstan_source *s, uint32_t i, uint64_t off, void *p, size_t n)
 {
-  return no_source ();
+  g_autoptr (GError) e = NULL;
+  if (s == NULL || s->call == NULL || s->ops->file (s, i) == NULL)
+    return none ("file of the source");
+  if (check_cancelled (s->call) != 0)
+    return -CAPSTAN_E_CANCELLED;
+  gssize r = s->ops->pread (s, i, off, p, n, &e);
+  return r >= 0 ? r : failed (s->call, e);
 }
 
 static const char *
-no_get (struct capstan_source *s, const char *key)
+host_state_get (struct capstan_source *s, const char *key)
 {
-  return NULL;
+  return s != NULL && s->call != NULL && key != NULL
+             ? cs_call_keep (s->call, s->ops->state_get (s, key), SIZE_MAX) : NULL;
 }
 
 static int
-no_put (struct capstan_source *s, const char *key, const char *value)
+host_state_put (struct capstan_source *s, const char *key, const char *value)
 {
-  return no_source ();
+  g_autoptr (GError) e = NULL;
+  if (s == NULL || s->call == NULL || key == NULL)
+    return none ("source");
+  return s->ops->state_put (s, key, value, &e) ? 0 : failed (s->call, e);
 }
 
 const struct capstan_host cs_host = {
@@ -258,7 +300,8 @@ const struct capstan_host cs_host = {
   .option = host_option, .secret = host_secret, .secret_result = host_secret_result,
   .dir = host_dir, .run = cs_host_run, .run_wait = cs_host_run_wait, .run_kill = cs_host_run_kill,
   .lock = host_lock, .emit_vm = host_emit_vm, .emit_entry = host_emit_entry,
-  .sink_begin = no_begin, .sink_write = no_write, .sink_pwrite = no_pwrite,
-  .sink_hole = no_hole, .sink_end = no_end, .source_count = no_count,
-  .source_file = no_file, .source_pread = no_pread, .state_get = no_get, .state_put = no_put
+  .sink_begin = host_sink_begin, .sink_write = host_sink_write, .sink_pwrite = host_sink_pwrite,
+  .sink_hole = host_sink_hole, .sink_end = host_sink_end, .source_count = host_source_count,
+  .source_file = host_source_file, .source_pread = host_source_pread,
+  .state_get = host_state_get, .state_put = host_state_put
 };

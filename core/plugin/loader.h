@@ -52,9 +52,30 @@ struct capstan_call {
   GStringChunk *arena;
   GPtrArray *locks;    /* descriptors held until the call ends */
   double deadline;     /* cs_now (), or 0 */
+  guint retry_ms;      /* what the plugin asks to wait, 0: it does not say */
+  GPtrArray *secrets;  /* of char *: given out in this call, kept out of messages; or NULL */
 };
 struct cs_entry { struct capstan_entry entry; GStringChunk *strings; GPtrArray *blocks; };
 struct capstan_list { GPtrArray *vms, *entries; /* either may be NULL */ };
+
+/* What a fetch writes into and a push reads: who makes one fills in the operations. They may
+ * be called by any thread of the plugin. `call' is set while an operation runs. */
+struct cs_sink_ops {
+  gboolean (*begin) (struct capstan_sink *s, const struct capstan_file *f, guint64 *ret_offset,
+                     GError **err);
+  gboolean (*write) (struct capstan_sink *s, const void *buf, gsize n, GError **err);
+  gboolean (*pwrite) (struct capstan_sink *s, guint64 off, const void *buf, gsize n, GError **err);
+  gboolean (*hole) (struct capstan_sink *s, guint64 n, GError **err);
+  gboolean (*end) (struct capstan_sink *s, GError **err);
+};
+struct capstan_sink { const struct cs_sink_ops *ops; struct capstan_call *call; };
+struct cs_source_ops {
+  const struct capstan_file *(*file) (struct capstan_source *s, guint i); /* NULL: no more */
+  gssize (*pread) (struct capstan_source *s, guint i, guint64 off, void *buf, gsize n, GError **err);
+  const char *(*state_get) (struct capstan_source *s, const char *key);
+  gboolean (*state_put) (struct capstan_source *s, const char *key, const char *value, GError **err);
+};
+struct capstan_source { const struct cs_source_ops *ops; struct capstan_call *call; };
 
 /* Waits for its turn where the plugin says that its calls may not overlap. open: of the
  * handle that it works on; NULL: it works on none (probe, open, load). */
@@ -63,6 +84,8 @@ void cs_call_init (struct capstan_call *c, struct cs_plugin *p, GHashTable *opti
 gboolean cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err);
 /* Sets the error; -code. host->error is this. */
 int cs_call_error (struct capstan_call *c, uint32_t code, int sys_errno, const char *msg);
+/* A message of the plugin as it may be shown: UTF-8, and no secret in it; g_free. */
+char *cs_call_text (struct capstan_call *c, const char *msg);
 /* The same for a service that was given no call: the one this thread is in, if any. */
 int cs_call_error_here (uint32_t code, const char *msg);
 const char *cs_call_keep (struct capstan_call *c, const char *s, gsize n);

@@ -196,3 +196,18 @@ cs_image_probe (int fd, const char *path, guint flags, guint64 *ret_size, GError
     *ret_size = size;
   return format;
 }
+
+const char *
+cs_image_check (int fd, const char *path, const char *claimed, guint64 *ret_size, GError **err)
+{
+  guint64 size;
+  const char *format =
+      cs_image_probe (fd, path, g_strcmp0 (claimed, "raw") == 0 ? CS_PROBE_BARE : 0, &size, err);
+  if (format == NULL)
+    return NULL;
+  if (claimed != NULL && strcmp (format, claimed) != 0)
+    return cs_fail_null (err, CAPSTAN_E_INVAL, "%s is %s, and its index says %s", path, format,
+                         claimed);
+  *ret_size = size;
+  return format;
+}

@@ -284,3 +284,31 @@ cs_store_find (const char *name, const char *suffix, GError **err)
                        name, suffix != NULL ? " for " : "", suffix != NULL ? suffix : "",
                        cs_root ());
 }
+
+static cs_store_missing_fn on_missing;
+
+void
+cs_store_on_missing (cs_store_missing_fn fn)
+{
+  on_missing = fn;
+}
+
+gboolean
+cs_store_want (const char *name, const char *suffix, GError **err)
+{
+  g_autoptr (GError) e = NULL;
+  GError *why = NULL;
+  struct cs_image *im = cs_store_find (name, suffix, &e);
+  if (im != NULL)
+    cs_image_free (im);
+  if (im != NULL || e->code != CAPSTAN_E_NOTFOUND || on_missing == NULL || on_missing (name, suffix, &why))
+    return TRUE;
+  gboolean nowhere = why->code == CAPSTAN_E_NOTFOUND || why->code == CAPSTAN_E_UNSUPPORTED;
+  if (nowhere) {
+    cs_debug ("%s", why->message);
+    g_error_free (why);
+    return TRUE;
+  }
+  g_propagate_prefixed_error (err, why, "'%s' is not in the store, and cannot be pulled: ", name);
+  return FALSE;
+}

@@ -71,6 +71,14 @@ GPtrArray *cs_store_list_quick (GError **err);
  * afterwards holds cs_store_lock from before. */
 struct cs_image *cs_store_find (const char *name, const char *suffix, GError **err);
 
+/* Who is asked for a name that the store lacks (the repositories; set by the program). It
+ * brings the image into the store, or says CAPSTAN_E_NOTFOUND. */
+typedef gboolean (*cs_store_missing_fn) (const char *name, const char *suffix, GError **err);
+void cs_store_on_missing (cs_store_missing_fn fn);
+/* Before an image is used, and before its lock is taken: sees to it that it is there. TRUE as
+ * well if nobody has it, so that cs_store_find says so. */
+gboolean cs_store_want (const char *name, const char *suffix, GError **err);
+
 /* A new image: write its bytes to fd (raw: ftruncate and pwrite; or give path to
  * qemu-img), then commit with the index, or abort. Nobody else can begin the same name
  * meanwhile; the image that is there can be used. */
@@ -116,6 +124,11 @@ const char *cs_image_probe (int fd, const char *path, guint flags, guint64 *ret_
 char *cs_image_line (const char *name, const struct cs_index *x);
 /* "2006-01-02 15:04", or "N/A" for what the original does not read as a time; g_free. */
 char *cs_time_show (const char *created);
+
+/* The same for a file of which somebody says what it is (claimed; NULL: nobody): it must be
+ * that, and "raw" is believed of what has no header that is known here. */
+const char *cs_image_check (int fd, const char *path, const char *claimed, guint64 *ret_size,
+                            GError **err);
 
 /* config.yaml: repo_url, disable_kvm, qemu_aio_type, release_tag of the original, and ours
  * (hypervisor, repo, libvirt_uri, ...). NULL if absent; borrowed; loaded once. */

@@ -218,6 +218,13 @@ cs_store_tidy (const char *name)
     clean (name);
 }
 
+gboolean
+cs_store_is_written (const char *name)
+{
+  cs_autofd int writer = lock_writer (name, FALSE, NULL);
+  return writer < 0;
+}
+
 /* ---- a new image ---- */
 
 /* Others remove name spaces that are empty, between the making of one and of the next. */

@@ -22,4 +22,6 @@ void cs_scan_clear (struct cs_scan *s);
 gboolean cs_store_recover (const char *name);
 /* The same, and removes what dead writers left; nothing if there is a living one. */
 void cs_store_tidy (const char *name);
+/* Somebody is writing an image of the name. */
+gboolean cs_store_is_written (const char *name);
 #endif

@@ -284,7 +284,8 @@ create (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs
 struct cs_instance *
 cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
 {
-  struct cs_image *im = cs_store_find (o->image, cs_hv_suffix (hv), err);
+  struct cs_image *im = cs_store_want (o->image, cs_hv_suffix (hv), err)
+                            ? cs_store_find (o->image, cs_hv_suffix (hv), err) : NULL;
   struct cs_instance *i = im != NULL ? instance_new (hv, im, o, err) : NULL;
   struct plan p = { .im = im };
   gboolean ok = i != NULL && create (&p, hv, i, o, err);

@@ -29,18 +29,20 @@ err_has not-there
 
 # the original's, not there yet, whatever follows
 for c in "package compose --size 10G x" "runtime list" "stack push -f x" "openstack run" \
-  "compose-remote h" "volume create --size 1G v" "pull x" "push x" "search"
+  "compose-remote h" "volume create --size 1G v"
 do
   status 2 capstan $c
   err_has "not supported yet: "
 done
 status 2 capstan -p vmw images
 err_has "not supported yet"
-# options that nothing uses yet are not passed over
+# options that say nothing to a command are not passed over
 for o in "--repo x" "-u http://127.0.0.1/" "-r any" --s3; do
   status 2 capstan $o images
-  err_has "not supported yet"
+  err_has "asks no repository"
 done
+status 2 capstan --repo x --s3 search
+err_has "both name a repository"
 
 # settings and where they come from
 mkdir -p "$CAPSTAN_ROOT"
