@@ -31,6 +31,19 @@ wait_for () {
     sleep 0.05
   done
 }
+# memory_store: a store in memory, where that is to be had, for tests that flush it often
+memory_store () {
+  if [ -w /dev/shm ] && shm=$(mktemp -d /dev/shm/capstan-test.XXXXXX); then
+    cleanup "rm -rf $shm"
+    CAPSTAN_ROOT=$shm/store
+  fi
+}
+# boot_disk FILE [TEXT]: the smallest thing that passes for a raw boot disk
+boot_disk () {
+  head -c 196608 /dev/zero >"$1"
+  printf '%s' "${2:-}" | dd of="$1" bs=1 seek=150000 conv=notrunc status=none
+  printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc status=none
+}
 # use_linux_base: puts the base "linux" that ./check made into this test's store
 use_linux_base () {
   [ -n "${CAPSTAN_TEST_STORE:-}" ] && [ -d "$CAPSTAN_TEST_STORE/repository/linux" ] ||

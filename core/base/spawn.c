@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,7 +43,8 @@ close_from (int first)
 
 /* In the child; only calls that are safe after fork. */
 static void
-child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const int *moved)
+child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const int *moved,
+       pid_t parent)
 {
   int fds[3] = { s->in_fd >= 0 ? s->in_fd : p->r[IN], s->out_fd >= 0 ? s->out_fd : p->w[OUT],
                  s->err_fd >= 0 ? s->err_fd : p->w[ERR] };
@@ -61,6 +63,9 @@ child (const struct cs_spawn *s, struct pipes *p, char **env, int n_moved, const
   close_from (base);
   if (s->session || s->always)
     setsid ();
+  /* who waits for it may be killed: then it must not go on writing where others write next */
+  if (parent > 0 && (prctl (PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid () != parent))
+    _exit (126);
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
   signal (SIGPIPE, SIG_DFL);
@@ -218,9 +223,9 @@ launch (const struct cs_spawn *s, gboolean capture, struct pipes *p, pid_t *ret,
   }
   for (gsize i = 0; i < s->n_pass_fds; i++)
     moved[i] = fcntl (s->pass_fds[i], F_DUPFD_CLOEXEC, 3 + (int) s->n_pass_fds);
-  pid_t pid = fork ();
+  pid_t us = getpid (), pid = fork ();
   if (pid == 0)
-    child (s, p, env, (int) s->n_pass_fds, moved);
+    child (s, p, env, (int) s->n_pass_fds, moved, capture ? us : 0);
   int fork_errno = errno;
   for (gsize i = 0; i < s->n_pass_fds; i++)
     close (moved[i]);

@@ -96,6 +96,7 @@ convert (struct cs_base *b, const char *tmp, GError **err)
   if (strcmp (found, b->format) != 0)
     return cs_fail (err, CAPSTAN_E_INVAL, "%s is %s, but its index.yaml says %s",
                     b->image->path, found, b->format);
+  /* what is open here: under its name there may be another by now */
   const char *const argv[] = { "qemu-img", "convert", "-f", b->format, "-O", "raw",
                                "/proc/self/fd/3", tmp, NULL };
   struct cs_spawn s = CS_SPAWN_INIT;
@@ -103,6 +104,8 @@ convert (struct cs_base *b, const char *tmp, GError **err)
   s.pass_fds = &b->fd;
   s.n_pass_fds = 1;
   gboolean ok = cs_spawn_check (&s, err);
+  if (!ok)
+    g_prefix_error (err, "convert the %s: ", b->name);
   cs_spawn_clear (&s);
   cs_close_fd (&b->fd);
   b->fd = -1;

@@ -404,24 +404,26 @@ mark_removed (const char *dir, const struct cs_image *im, GError **err)
 gboolean
 cs_store_remove (const char *name, cs_store_user_fn *user, GError **err)
 {
+  if (!cs_name_check ("image name", name, TRUE, err))
+    return FALSE;
+  g_autofree char *dir = name_dir (name);
+  gboolean there = access (dir, F_OK) == 0; /* else it needs no lock file either */
+  cs_autofd int writer = there ? lock_writer (name, FALSE, err) : -1;
+  cs_autofd int lock = writer >= 0 ? cs_store_lock (name, TRUE, FALSE, err) : -1;
+  if (there && lock < 0)
+    return FALSE;
   struct cs_image *im = cs_store_find (name, NULL, err);
   if (im == NULL)
     return FALSE;
-  cs_image_free (im);
-  cs_autofd int writer = lock_writer (name, FALSE, err);
-  cs_autofd int lock = writer >= 0 ? cs_store_lock (name, TRUE, FALSE, err) : -1;
-  if (lock < 0)
-    return FALSE;
   g_autofree char *who = user != NULL ? user (name) : NULL;
+  gboolean ok = FALSE;
   if (who != NULL)
-    return cs_fail (err, CAPSTAN_E_BUSY,
-                    "image '%s' is used by the instance '%s'; capstan delete %s first", name, who,
-                    who);
-  g_autofree char *dir = name_dir (name);
-  im = cs_store_find (name, NULL, err); /* somebody may have been faster */
-  if (im == NULL)
-    return FALSE;
-  gboolean ok = mark_removed (dir, im, err) && finish_removal (name, dir, err);
+    cs_fail (err, CAPSTAN_E_BUSY,
+             "image '%s' is used by the instance '%s'; capstan delete %s first", name, who, who);
+  else if (lock < 0)
+    cs_fail (err, CAPSTAN_E_BUSY, "image '%s' has just been made; remove it again", name);
+  else
+    ok = mark_removed (dir, im, err) && finish_removal (name, dir, err);
   cs_image_free (im);
   if (ok)
     clean (name);

@@ -214,8 +214,7 @@ create_vm (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct
 {
   const struct cs_index *x = p->im->index;
   g_autofree char *run_dir = cs_instance_run_dir (i, err);
-  cs_autofd int lock = run_dir != NULL ? cs_store_lock (p->im->name, FALSE, TRUE, err) : -1;
-  if (lock < 0 || !plan_spec (p, i, o, run_dir, err) || !cs_disk_make (i, p->im, p->format, err) ||
+  if (run_dir == NULL || !plan_spec (p, i, o, run_dir, err) || !cs_disk_make (i, p->im, p->format, err) ||
       !cs_disk_cmdline (i, o->cmd, o->env, err))
     return FALSE;
   if (p->direct && (!cs_disk_extract (p->im, x->kernel_offset, x->kernel_length, p->spec.kernel, err) ||
@@ -284,8 +283,12 @@ create (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs
 struct cs_instance *
 cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
 {
-  struct cs_image *im = cs_store_want (o->image, cs_hv_suffix (hv), err)
-                            ? cs_store_find (o->image, cs_hv_suffix (hv), err) : NULL;
+  const char *suffix = cs_hv_suffix (hv);
+  struct cs_image *im = cs_store_want (o->image, suffix, err) ? cs_store_find (o->image, suffix, err) : NULL;
+  /* until there is an instance that stands on it, nobody may replace or remove the image */
+  cs_autofd int lock = im != NULL ? cs_store_lock (o->image, FALSE, TRUE, err) : -1;
+  cs_image_free (im);
+  im = lock >= 0 ? cs_store_find (o->image, suffix, err) : NULL;
   struct cs_instance *i = im != NULL ? instance_new (hv, im, o, err) : NULL;
   struct plan p = { .im = im };
   gboolean ok = i != NULL && create (&p, hv, i, o, err);

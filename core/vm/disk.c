@@ -46,12 +46,22 @@ cs_disk_choose (struct cs_instance *i, const struct cs_image *im, const char *fo
   return TRUE;
 }
 
+/* The file that the overlay stands on: a name of our own for the image, since the store's
+ * may get another image later, under which the overlay would be nonsense. The store's where
+ * the file system gives no second name. */
+static const char *
+backing_name (const struct cs_instance *i, const struct cs_image *im)
+{
+  g_autofree char *path = cs_instance_path (i, CS_DISK_BASE);
+  return link (im->path, path) == 0 ? CS_DISK_BASE : im->path;
+}
+
 gboolean
 cs_disk_make (struct cs_instance *i, const struct cs_image *im, const char *format, GError **err)
 {
   if (strcmp (i->disk_format, "qcow2") == 0) {
-    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", im->path,
-                           i->disk, NULL };
+    const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b",
+                           backing_name (i, im), i->disk, NULL };
     return tool (i, argv, err);
   }
   g_autofree char *path = cs_instance_path (i, i->disk);

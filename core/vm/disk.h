@@ -4,6 +4,8 @@
 #include "core/store/store.h"
 #include "core/vm/instance.h"
 
+#define CS_DISK_BASE "base"
+
 /* Decides name and format of the disk for a hypervisor with these capabilities. */
 gboolean cs_disk_choose (struct cs_instance *i, const struct cs_image *im, const char *format,
                          const struct capstan_caps *caps, GError **err);

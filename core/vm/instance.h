@@ -4,6 +4,7 @@
  *   instances/<suffix>/<name>/
  *     instance.yaml   the record (below); written whole, renamed
  *     disk.<format>   overlay over the stored image, or a copy
+ *     base            a hard link to that image: what the overlay stands on
  *     kernel, initrd  for a direct boot
  *     cmdline         its own command line, where -e or --env asked for one
  *     auto            there if nobody chose the name: once stopped, a new one may take it

@@ -3,7 +3,8 @@
  *
  *   fault FOLDER N kill COMMAND...    all of it is killed before the call is made
  *   fault FOLDER N EIO COMMAND...     the call fails (also ENOSPC, EACCES, EROFS)
- *   fault FOLDER N hold:FIFO COMMAND...  the call waits until FIFO can be opened for reading
+ *   fault FOLDER N hold:A:B COMMAND...  the call waits: a byte is written to descriptor A, and
+ *                                     then one is awaited from descriptor B
  *   fault FOLDER 0 count COMMAND...   prints how many there are
  *
  * What counts is what changes files below FOLDER. Exit status: the command's; 100 if it was
@@ -142,22 +143,23 @@ error_of (const char *what)
   return 0;
 }
 
+static int hold_fds[2] = { -1, -1 };
+
 static void
-hold (const char *fifo)
+hold (void)
 {
-  char c;
-  int fd = open (fifo, O_RDONLY); /* returns when somebody opens it for writing */
-  while (fd >= 0 && read (fd, &c, 1) > 0)
-    ;
-  close (fd);
+  char c = 'h';
+  if (write (hold_fds[0], &c, 1) == 1)
+    while (read (hold_fds[1], &c, 1) < 0 && errno == EINTR)
+      ;
 }
 
 /* The N-th call. */
 static void
 strike (pid_t first, pid_t pid, const char *what, struct user_regs_struct *r)
 {
-  if (strncmp (what, "hold:", 5) == 0)
-    hold (what + 5);
+  if (hold_fds[0] >= 0)
+    hold ();
   else if (error_of (what) != 0) {
     r->orig_rax = (unsigned long long) -1; /* no call is made, and this is its result */
     r->rax = (unsigned long long) -error_of (what);
@@ -208,6 +210,9 @@ main (int argc, char **argv)
   if (argc < 5)
     return 2;
   folder = argv[1];
+  if (sscanf (argv[3], "hold:%d:%d", &hold_fds[0], &hold_fds[1]) == 2)
+    for (int i = 0; i < 2; i++)
+      fcntl (hold_fds[i], F_SETFD, FD_CLOEXEC);
   pid_t pid = fork ();
   if (pid == 0) {
     setpgid (0, 0);

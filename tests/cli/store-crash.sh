@@ -7,19 +7,10 @@ fault=$top_builddir/tests/cli/fault
 "$fault" "$work" 0 count true >out || skip "$(cat out)"
 requires python3 -c ''
 SOURCE_DATE_EPOCH=1000000000; export SOURCE_DATE_EPOCH
-# in memory, where that is to be had: there are hundreds of stores to copy and flush
-if [ -w /dev/shm ] && shm=$(mktemp -d /dev/shm/capstan-test.XXXXXX); then
-  cleanup "rm -rf $shm"
-  CAPSTAN_ROOT=$shm/store
-fi
+memory_store
 repo=$CAPSTAN_ROOT/repository
 
-disk () { # disk FILE TEXT: a raw boot disk with a hole and a word in it
-  head -c 196608 /dev/zero >"$1"
-  printf '%s' "$2" | dd of="$1" bs=1 seek=150000 conv=notrunc status=none
-  printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc status=none
-}
-disk loader.img loader; disk one.img one; disk two.img two
+boot_disk loader.img loader; boot_disk one.img one; boot_disk two.img two
 mkdir app; echo data >app/file
 printf 'base: loader\ncmdline: /file\nfiles:\n  /file: file\n' >app/Capstanfile
 when='-c 2020-01-02T03:04:05Z'
@@ -29,7 +20,7 @@ capstan build -C app app 2>/dev/null
 mkdir "$repo/bare"; cp one.img "$repo/bare/bare.qemu"; echo x >"$repo/bare/bare.qemu.cache"
 echo other data >app/file
 
-each () { "$top_builddir/run" python3 "$top_srcdir/tests/cli/crash-each.py" "$fault" "$@"; }
+each () { "$top_builddir/run" python3 "$top_srcdir/tests/cli/store-crash.py" "$fault" "$@"; }
 each kill,EIO,ENOSPC import $when ns/old two.img
 each kill,EIO import $when ns2/deep/new two.img
 each kill,EIO,ENOSPC build -C app app

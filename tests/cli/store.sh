@@ -2,11 +2,6 @@
 # import, images, info, rmi. SPDX-License-Identifier: BSD-3-Clause
 . "$top_srcdir/tests/functions.sh"
 repo=$CAPSTAN_ROOT/repository
-# boot_disk FILE: the smallest thing that passes for a raw boot disk
-boot_disk () {
-  head -c 65536 /dev/zero >"$1"
-  printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc 2>/dev/null
-}
 boot_disk loader.img
 json () { command -v python3 >/dev/null || return 0; python3 -c "import json, sys
 j = json.load (open ('$work/out')); assert $1, j" || fail "json: $1"; }
@@ -27,7 +22,7 @@ json 'len (j) == 1 and j[0]["name"] == "ns/loader" and j[0]["description"] == "a
 status 0 capstan i; out_has ns/loader; out_has "2020-01-02 03:04"
 status 0 capstan info ns/loader --json; json "j['format'] == 'raw' and j['sha256'] == '$sum' and j['version'] == '1.2'"
 status 0 capstan info ./loader.img; out_has raw
-status 0 capstan info loader.img --json; json 'j["format"] == "raw" and j["size"] == 65536'
+status 0 capstan info loader.img --json; json 'j["format"] == "raw" and j["size"] == 196608'
 # it is a base
 mkdir app; echo x >app/f
 printf 'base: ns/loader\ncmdline: /f\nfiles:\n  /f: f\n' >app/Capstanfile
@@ -59,7 +54,7 @@ if command -v qemu-img >/dev/null; then
   status 1 capstan import x c.vmdk; err_has "depends on another"
   qemu-img convert -f raw -O qcow2 loader.img l.qcow2
   status 0 capstan import q l.qcow2
-  status 0 capstan info q --json; json 'j["format"] == "qcow2" and j["size"] == 65536'
+  status 0 capstan info q --json; json 'j["format"] == "qcow2" and j["size"] == 196608'
   status 0 capstan rmi q
 fi
 

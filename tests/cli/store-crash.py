@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# crash-each.py FAULT KIND,KIND... ARGUMENT...: runs "capstan ARGUMENT..." on copies of the
+# store-crash.py FAULT KIND,KIND... ARGUMENT...: runs "capstan ARGUMENT..." on copies of the
 # store, each time with one failure of the kind at the next of the calls that write, and
 # looks at what is left. SPDX-License-Identifier: BSD-3-Clause
 import hashlib, itertools, os, re, shutil, subprocess, sys
