@@ -1,4 +1,4 @@
-/* index.yaml, commit and recovery, image headers. SPDX-License-Identifier: BSD-3-Clause */
+/* index.yaml, commit and recovery. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include <fcntl.h>
 #include <setjmp.h>
@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "core/base/error.h"
-#include "core/base/spawn.h"
 #include "core/base/util.h"
 #include "core/store/store.h"
 
@@ -195,177 +194,13 @@ crashes (void **state)
   assert_true (cs_store_remove ("c", NULL, NULL));
 }
 
-static void
-qemu_img (const char *format, const char *options)
-{
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = (const char *const[]) { "qemu-img", "create", "-q", "-f", format, "-o", options,
-                                   "disk", "8M", NULL };
-  if (!cs_spawn_check (&s, NULL)) {
-    cs_spawn_clear (&s);
-    skip ();
-  }
-  cs_spawn_clear (&s);
-}
-
-/* Probes the file "disk"; NULL format: it must be refused, for the reason `text`. */
-static void
-probe (const char *format, gboolean backing, const char *text)
-{
-  g_autoptr (GError) err = NULL;
-  guint64 size = 77;
-  cs_autofd int fd = open ("disk", O_RDONLY | O_CLOEXEC);
-  const char *got = cs_image_probe (fd, "disk", backing, &size, &err);
-  if (format != NULL) {
-    if (got == NULL)
-      fail_msg ("%s", err->message);
-    assert_string_equal (got, format);
-    assert_int_equal (size, 8 << 20);
-    return;
-  }
-  assert_null (got);
-  assert_int_equal (size, 77);
-  if (strstr (err->message, text) == NULL)
-    fail_msg ("'%s' is not in: %s", text, err->message);
-}
-
-static void
-patch (guint64 off, const void *bytes, gsize n)
-{
-  cs_autofd int fd = open ("disk", O_RDWR | O_CLOEXEC);
-  assert_true (cs_pwrite_all (fd, bytes, n, off, "disk", NULL));
-}
-
-static void
-probe_good (void **state)
-{
-  static const char *const kinds[][2] = {
-    { "qcow2", "compat=0.10" }, { "qcow2", "compat=1.1" }, { "qcow2", "cluster_size=512" },
-    { "qcow2", "extended_l2=on,cluster_size=128k" }, { "qcow2", "compression_type=zstd" },
-    { "qcow2", "preallocation=metadata" }, { "vdi", "static=off" }, { "vdi", "static=on" },
-    { "vmdk", "subformat=monolithicSparse" }, { "vmdk", "subformat=streamOptimized" } };
-  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++) {
-    unlink ("disk");
-    qemu_img (kinds[i][0], kinds[i][1]);
-    probe (kinds[i][0], FALSE, NULL);
-  }
-}
-
-/* A qcow2 header with one thing wrong each. */
-static void
-probe_bad_qcow2 (void **state)
-{
-  static const struct { guint off; guint8 bytes[8]; guint n; const char *why; } bad[] = {
-    { 4, { 0, 0, 0, 9 }, 4, "version 9" },
-    { 8, { 0, 0, 0, 0, 0, 0, 2, 0 }, 8, "backing file" },
-    { 20, { 0, 0, 0, 63 }, 4, "absurd" },
-    { 20, { 0, 0, 0, 3 }, 4, "absurd" },
-    { 24, { 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0 }, 8, "absurd" },
-    { 24, { 0, 0, 0x10, 0, 0, 0, 0, 0 }, 8, "L1" }, /* more than its L1 table maps */
-    { 32, { 0, 0, 0, 2 }, 4, "encrypted" },
-    { 36, { 0xff, 0xff, 0xff, 0xff }, 4, "beyond the end" },
-    { 40, { 0, 0, 1, 0, 0, 0, 0, 0 }, 8, "beyond the end" },
-    { 40, { 0, 0, 0, 0, 0, 0, 0, 0 }, 8, "beyond the end" },
-    { 48, { 0x7f, 0xff, 0, 0, 0, 0, 0, 0 }, 8, "beyond the end" },
-    { 56, { 0xff, 0xff, 0xff, 0xff }, 4, "beyond the end" },
-    { 60, { 0, 0, 0, 1, 0, 0x7f, 0, 0 }, 8, "beyond the end" }, /* snapshots */
-    { 72, { 0, 0, 0, 0, 0, 0, 0, 2 }, 8, "corrupt" },
-    { 72, { 0, 0, 0, 0, 0, 0, 0, 4 }, 8, "another file" },
-    { 72, { 0x80, 0, 0, 0, 0, 0, 0, 0 }, 8, "not known here" },
-    { 96, { 0, 0, 0, 60 }, 4, "absurd" },   /* refcount order */
-    { 100, { 0xff, 0, 0, 0 }, 4, "absurd" } /* header length */
-  };
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
-    unlink ("disk");
-    qemu_img ("qcow2", "compat=1.1");
-    patch (bad[i].off, bad[i].bytes, bad[i].n);
-    probe (NULL, FALSE, bad[i].why);
-  }
-  unlink ("disk");
-  qemu_img ("qcow2", "compat=1.1");
-  patch (8, "\0\0\0\0\0\0\2\0\0\0\0\1", 12);
-  probe ("qcow2", TRUE, NULL); /* our own overlay */
-  assert_int_equal (truncate ("disk", 1000), 0);
-  probe (NULL, TRUE, "beyond the end");
-}
-
-/* Replaces the text descriptor of a sparse VMDK. */
-static void
-vmdk_with (const char *text)
-{
-  char d[20 * 512] = "";
-  unlink ("disk");
-  qemu_img ("vmdk", "subformat=monolithicSparse");
-  g_strlcpy (d, text, sizeof d);
-  patch (512, d, sizeof d);
-}
-
-static void
-probe_bad_others (void **state)
-{
-  vmdk_with ("# Disk DescriptorFile\nCID=1\nparentCID=ffffffff\nRW 16384 SPARSE \"disk\"\n");
-  probe ("vmdk", FALSE, NULL);
-  vmdk_with ("# Disk DescriptorFile\nCID=1\nparentCID=12345678\n"
-             "parentFileNameHint=\"/etc/passwd\"\nRW 16384 SPARSE \"disk\"\n");
-  probe (NULL, FALSE, "depends on another");
-  vmdk_with ("# Disk DescriptorFile\nparentCID=ffffffff\nRW 16384 FLAT \"/etc/passwd\" 0\n");
-  probe (NULL, FALSE, "other files");
-  vmdk_with ("# Disk DescriptorFile\nparentCID=ffffffff\nRW 1 SPARSE \"a\"\nRW 1 SPARSE \"b\"\n");
-  probe (NULL, FALSE, "other files");
-  vmdk_with ("# Disk DescriptorFile\nparentCID=ffffffff\nRW 16384 SPARSE \"disk\"\n");
-  patch (12, "\0\0\0\0\0\0\0\0", 8); /* capacity 0: QEMU then reads it as a description */
-  probe (NULL, FALSE, "VMDK header");
-  vmdk_with ("# Disk DescriptorFile\nparentCID=ffffffff\nRW 16384 SPARSE \"disk\"\n");
-  patch (56, "\0\0\0\0\0\1\0\0", 8); /* grain directory */
-  probe (NULL, FALSE, "VMDK header");
-
-  unlink ("disk");
-  qemu_img ("vdi", "static=off");
-  patch (76, "\4\0\0\0", 4);
-  probe (NULL, FALSE, "depends on another");
-  patch (76, "\1\0\0\0", 4);
-  patch (384, "\377\377\377\377", 4);
-  probe (NULL, FALSE, "VDI header");
-
-  char raw[1024] = "";
-  put_file ("disk", raw, sizeof raw);
-  probe (NULL, FALSE, "--format raw");
-  memcpy (raw, "conectix", 8);
-  put_file ("disk", raw, sizeof raw);
-  probe (NULL, FALSE, "VHD");
-  memcpy (raw, "vhdxfile", 8);
-  put_file ("disk", raw, sizeof raw);
-  probe (NULL, FALSE, "VHDX");
-  memcpy (raw, "\037\213\010\0", 4);
-  put_file ("disk", raw, sizeof raw);
-  probe (NULL, FALSE, "compressed");
-  put_text ("disk", "# Disk DescriptorFile\nRW 1 FLAT \"/etc/passwd\" 0\n");
-  assert_int_equal (truncate ("disk", 1024), 0);
-  probe (NULL, FALSE, "describes a VMDK");
-  put_text ("disk", "x");
-  probe (NULL, FALSE, "smaller than one sector");
-}
-
-static void
-probe_raw (void **state)
-{
-  unlink ("disk");
-  put_text ("disk", "x");
-  assert_int_equal (truncate ("disk", 8 << 20), 0);
-  patch (510, "\125\252", 2);
-  probe ("raw", FALSE, NULL);
-}
-
 int
 main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (index_round_trip), cmocka_unit_test (index_of_the_original),
     cmocka_unit_test (list_and_remove),  cmocka_unit_test (commit_and_abort),
-    cmocka_unit_test (crashes),          cmocka_unit_test (probe_good),
-    cmocka_unit_test (probe_bad_qcow2),  cmocka_unit_test (probe_bad_others),
-    cmocka_unit_test (probe_raw),
-  };
+    cmocka_unit_test (crashes) };
   g_setenv ("CAPSTAN_ROOT", "store", TRUE); /* in the scratch folder of the test */
   return cmocka_run_group_tests (tests, NULL, NULL);
 }
