@@ -511,11 +511,8 @@ cs_download_free (struct cs_download *d)
   cs_close_fd (&d->record);
   if (d->lock >= 0) {
     unlink (d->image_path); /* what is decoded cannot be gone on with */
-    if (d->offset == 0 || d->etag == NULL) {
-      unlink (d->record_path);
-      unlink (d->wire_path);
-    }
-    rmdir (d->dir);
+    if (d->offset == 0 || d->etag == NULL)
+      cs_rmtree (d->dir, NULL);
     close (d->lock);
   }
   g_array_unref (d->beyond);
