@@ -44,6 +44,17 @@ start_monitor (const struct cs_instance *i, GError **err)
 }
 
 static gboolean
+can_detach (struct cs_hv *hv, GError **err)
+{
+  struct capstan_caps caps;
+  if (!cs_hv_caps (hv, &caps, err))
+    return FALSE;
+  return (caps.bits & CAPSTAN_HV_DETACHED) ||
+         cs_fail (err, CAPSTAN_E_UNSUPPORTED, "-d: here a machine of %s ends with the process that "
+                  "runs it (%s); run it attached", cs_hv_name (hv), caps.detail != NULL ? caps.detail : "");
+}
+
+static gboolean
 run_detached (struct cs_instance *i, struct cs_hv *hv, GError **err)
 {
   if (!cs_hv_start (hv, &i->ref, 0, err) || (i->remove && !start_monitor (i, err))) {
@@ -114,7 +125,9 @@ run_run (struct cs_cli *cli, GError **err)
   g_autofree char *uri = o.connect != NULL ? g_strconcat ("uri=", o.connect, NULL) : NULL;
   const char *options[] = { uri, NULL };
   g_autoptr (cs_hv) hv = cs_hv_open (name, options, err);
-  g_autoptr (cs_instance) i = hv != NULL ? cs_instance_create (hv, &o, err) : NULL;
+  if (hv == NULL || (cs_cli_flag (cli, "detach") && !can_detach (hv, err)))
+    return FALSE;
+  g_autoptr (cs_instance) i = cs_instance_create (hv, &o, err);
   if (i == NULL)
     return FALSE;
   return cs_cli_flag (cli, "detach") ? run_detached (i, hv, err) : run_attached (cli, i, hv, err);
@@ -135,7 +148,7 @@ static const struct cs_opt opts[] = {
   { .short_name = 'd', .name = "detach", .type = CS_OPT_FLAG, .help = "run in the background and print the instance's name" },
   { .name = "rm", .type = CS_OPT_FLAG, .help = "delete the instance when it has ended" },
   { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },
-  { .name = "connect", .type = CS_OPT_STRING, .arg = "URI", .help = "libvirt connection: qemu:///session or qemu:///system" },
+  { .name = "connect", .type = CS_OPT_STRING, .arg = "URI", .help = "libvirt connection: qemu:///session, qemu:///system or qemu:///embed" },
   { .name = "accel", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "kvm|tcg", .help = "virtualise or emulate (the faster that works)" },
   { .name = "option", .type = CS_OPT_LIST, .arg = "KEY=VALUE", .help = "an option of the hypervisor's machines (capstan plugin info); repeatable" },
   { .name = "boot-method", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "direct|disk", .help = "hand the kernel over, or boot by BIOS (direct where it can be)" },

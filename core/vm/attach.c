@@ -46,6 +46,7 @@ struct attach {
   struct cs_hv *hv;
   int console, signals, watch, control;
   gboolean tty, out_tty, input, detached;
+  gboolean can_detach; /* the machine outlives this process */
   int hold;           /* FREE, ... */
   gboolean quiet;     /* the guest's terminal echoes nothing */
   gboolean whole;     /* all input of the application comes from here */
@@ -146,8 +147,10 @@ static int
 due (struct attach *a)
 {
   double now = cs_now (), next = 0;
-  if (a->escaped > 0 && now >= a->escaped)
-    a->detached = TRUE;
+  if (a->escaped > 0 && now >= a->escaped) {
+    a->detached = a->can_detach;
+    a->escaped = 0;
+  }
   if (a->say_at > 0 && now >= a->kill_at)
     stop (a); /* it did not heed the first */
   else if (a->say_at > 0 && now >= a->say_at) {
@@ -176,7 +179,7 @@ keys (struct attach *a)
       stop (a);
     } else if (a->tty && a->in[k] == ESCAPE)
       a->escaped = cs_now () + 0.5;
-    else if (a->escaped > 0)
+    else if (a->escaped > 0 && a->can_detach)
       a->detached = TRUE;
     else
       a->in[n++] = a->in[k];
@@ -275,7 +278,7 @@ attached (struct attach *a, gboolean start, gboolean paused, GError **err)
   cs_autofd int sig = signalfd (-1, &set, SFD_CLOEXEC);
   a->signals = sig;
   if (a->tty) {
-    cs_info ("%s: Ctrl-] detaches, Ctrl-] twice stops", a->i->name);
+    cs_info ("%s: %sCtrl-] twice stops", a->i->name, a->can_detach ? "Ctrl-] detaches, " : "");
     make_raw ();
   }
   if (is_linux && !start) /* whoever was attached before may have left it otherwise */
@@ -300,6 +303,7 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
     return FALSE;
   struct attach a = { .i = i, .hv = hv, .tty = !no_tty && isatty (STDIN_FILENO),
                       .out_tty = isatty (STDOUT_FILENO), .input = TRUE, .control = -1, .whole = start,
+                      .can_detach = (caps.bits & CAPSTAN_HV_DETACHED) != 0,
                       .said_from = cs_instance_control_size (i) };
   gboolean pause = start && (caps.bits & CAPSTAN_HV_PAUSE);
   if (start && !cs_hv_start (hv, &i->ref, pause ? CAPSTAN_F_PAUSED : 0, err))

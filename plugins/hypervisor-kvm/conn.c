@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,17 +86,15 @@ warn_slow_probe (struct capstan_call *call, struct kvm *k)
                  "minute. To mend it: chgrp kvm /dev/kvm && chmod 660 /dev/kvm");
 }
 
-/* The one that was asked for, or that of the user. */
+/* The one that was asked for, or NULL. */
 static const char *
-choose_uri (struct capstan_call *call)
+asked_uri (struct capstan_call *call)
 {
   const char *names[] = { "CAPSTAN_LIBVIRT_URI", "LIBVIRT_DEFAULT_URI" };
   const char *uri = capstan_host_->option (call, "uri");
   for (size_t i = 0; i < 2 && (uri == NULL || *uri == '\0'); i++)
     uri = getenv (names[i]);
-  if (uri != NULL && *uri != '\0')
-    return uri;
-  return geteuid () == 0 ? "qemu:///system" : "qemu:///session";
+  return uri != NULL && *uri != '\0' ? uri : NULL;
 }
 
 /* "qemu:///NAME", alone or with parameters after it */
@@ -106,34 +105,74 @@ is_uri (const char *uri, const char *name)
   return strncmp (uri, name, n) == 0 && (uri[n] == '\0' || uri[n] == '?');
 }
 
+static void
+no_answer (const char *uri, char *text, size_t n)
+{
+  virErrorPtr e = virGetLastError ();
+  snprintf (text, n, "libvirt does not answer at %s: %s. Start it: systemctl start libvirtd, "
+            "or, without systemd, virtlogd -d; libvirtd -d%s", uri,
+            e != NULL ? e->message : "no reason given",
+            geteuid () != 0 && getenv ("XDG_RUNTIME_DIR") == NULL
+                ? "; and XDG_RUNTIME_DIR is not set, which qemu:///session needs" : "");
+}
+
+static int
+set_uri (struct capstan_call *call, struct kvm *k, const char *uri)
+{
+  free (k->uri);
+  k->uri = strdup (uri);
+  k->system = is_uri (uri, "qemu:///system");
+  k->embed = is_uri (uri, "qemu:///embed");
+  if (k->uri == NULL)
+    return capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
+  if (k->system || k->embed || is_uri (uri, "qemu:///session"))
+    return 0;
+  return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0,
+                        "connection %s: only this host is supported for now: qemu:///session, "
+                        "qemu:///system or qemu:///embed", uri);
+}
+
 static int
 open_libvirt (struct capstan_call *call, struct kvm *k)
 {
-  k->conn = virConnectOpen (k->uri);
-  if (k->conn != NULL)
+  char why[1024];
+  if (k->embed)
+    return embed_open (call, k);
+  if ((k->conn = virConnectOpen (k->uri)) != NULL)
     return 0;
-  virErrorPtr e = virGetLastError ();
-  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0,
-                        "libvirt does not answer at %s: %s. Start it: systemctl start libvirtd, "
-                        "or, without systemd, virtlogd -d; libvirtd -d%s", k->uri,
-                        e != NULL ? e->message : "no reason given",
-                        geteuid () != 0 && getenv ("XDG_RUNTIME_DIR") == NULL
-                            ? "; and XDG_RUNTIME_DIR is not set, which qemu:///session needs" : "");
+  no_answer (k->uri, why, sizeof why);
+  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "%s", why);
+}
+
+/* Where nobody said which: the daemon, and without one its driver in this process. */
+static int
+open_default (struct capstan_call *call, struct kvm *k)
+{
+  static atomic_int warned;
+  char why[1024];
+  int rc = set_uri (call, k, geteuid () == 0 ? "qemu:///system" : "qemu:///session");
+  if (rc != 0 || (k->conn = virConnectOpen (k->uri)) != NULL)
+    return rc;
+  no_answer (k->uri, why, sizeof why);
+  if ((rc = set_uri (call, k, "qemu:///embed")) == 0)
+    rc = embed_open (call, k);
+  if (rc == -CAPSTAN_E_BUSY)
+    return rc;
+  if (rc != 0)
+    return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "%s", why);
+  if (atomic_exchange (&warned, 1) == 0)
+    capstan_log (call, CAPSTAN_LOG_WARN, "%s. For now QEMU is run from this process: attached only, "
+                 "and by one capstan at a time", why);
+  return 0;
 }
 
 int
 connection_open (struct capstan_call *call, struct kvm *k)
 {
-  const char *uri = choose_uri (call);
-  k->system = is_uri (uri, "qemu:///system");
-  if (!k->system && !is_uri (uri, "qemu:///session"))
-    return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0,
-                          "connection %s: only this host is supported for now: qemu:///session or "
-                          "qemu:///system", uri);
-  k->uri = strdup (uri);
-  if (k->uri == NULL)
-    return capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
-  int rc = open_libvirt (call, k);
+  const char *uri = asked_uri (call);
+  int rc = uri == NULL ? open_default (call, k) : set_uri (call, k, uri);
+  if (rc == 0 && uri != NULL)
+    rc = open_libvirt (call, k);
   if (rc != 0)
     return rc;
   if (k->system)
@@ -155,20 +194,44 @@ connection_close (struct kvm *k)
   k->uri = NULL;
 }
 
-int
-domain_find (struct capstan_call *call, struct kvm *k, const char *id, virDomainPtr *ret)
+/* A machine is where it was made, whatever this process would choose now. */
+static int
+follow (struct capstan_call *call, struct kvm *k, const char *uri)
 {
-  if (id == NULL)
+  if (uri == NULL || k->uri == NULL || strcmp (uri, k->uri) == 0)
+    return 0;
+  struct kvm other = { 0 };
+  int rc = set_uri (call, &other, uri);
+  if (rc == 0)
+    rc = open_libvirt (call, &other);
+  if (rc != 0) {
+    free (other.uri);
+    return rc;
+  }
+  connection_close (k);
+  k->conn = other.conn;
+  k->uri = other.uri;
+  k->system = other.system;
+  k->embed = other.embed;
+  if (k->system)
+    read_security (k);
+  return 0;
+}
+
+int
+domain_find (struct capstan_call *call, struct kvm *k, const struct capstan_vm_ref *r, virDomainPtr *ret)
+{
+  if (r->id == NULL)
     return capstan_error (call, CAPSTAN_E_INVAL, 0, "a machine without id");
-  for (int again = 0; k->conn != NULL; again = 1) {
-    if ((*ret = virDomainLookupByUUIDString (k->conn, id)) != NULL)
+  int rc = follow (call, k, r->state);
+  for (int again = 0; rc == 0 && k->conn != NULL; again = 1) {
+    if ((*ret = virDomainLookupByUUIDString (k->conn, r->id)) != NULL)
       return 0;
-    int rc = kvm_error (call, "find", id);
+    rc = kvm_error (call, "find", r->id);
     if (rc == -CAPSTAN_E_NOTFOUND || again || virConnectIsAlive (k->conn) != 0)
       return rc;
     virConnectClose (k->conn); /* libvirt was restarted */
-    if ((rc = open_libvirt (call, k)) != 0)
-      return rc;
+    rc = open_libvirt (call, k);
   }
-  return capstan_error (call, CAPSTAN_E_NET, 0, "find %s: libvirt is gone", id);
+  return rc != 0 ? rc : capstan_error (call, CAPSTAN_E_NET, 0, "find %s: libvirt is gone", r->id);
 }

@@ -122,6 +122,8 @@ pid_of (struct kvm *k, const char *name, const char *uuid)
   long pid = 0;
   if (k->system)
     snprintf (path, sizeof path, "/run/libvirt/qemu/%s.pid", name);
+  else if (k->embed)
+    snprintf (path, sizeof path, "%s/run/qemu/%s.pid", strchr (k->uri, '=') + 1, name);
   else
     snprintf (path, sizeof path, "%s/libvirt/qemu/run/%s.pid", run != NULL ? run : "", name);
   FILE *f = fopen (path, "re");

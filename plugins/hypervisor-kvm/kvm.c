@@ -27,11 +27,20 @@ silent (void *data, virErrorPtr e)
 {
 }
 
+/* Nothing of libvirt's own on the terminal: neither its errors, which are reported by us, nor
+ * the log of a driver that runs in this process. */
+static void
+quiet (void)
+{
+  setenv ("LIBVIRT_LOG_OUTPUTS", "3:file:/dev/null", 0);
+  virSetErrorFunc (NULL, silent);
+}
+
 static int
 kvm_probe (struct capstan_call *call)
 {
   struct kvm k = { 0 };
-  virSetErrorFunc (NULL, silent);
+  quiet ();
   int rc = connection_open (call, &k);
   connection_close (&k);
   return rc;
@@ -43,7 +52,7 @@ kvm_open (struct capstan_call *call, void **ret)
   struct kvm *k = calloc (1, sizeof *k);
   if (k == NULL)
     return capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
-  virSetErrorFunc (NULL, silent);
+  quiet ();
   if (virInitialize () < 0) {
     free (k);
     return kvm_error (call, "start", "libvirt");
@@ -72,13 +81,17 @@ static int
 kvm_caps (struct capstan_call *call, void *self, struct capstan_caps *c)
 {
   struct kvm *k = self;
+  char detail[4600];
+  snprintf (detail, sizeof detail, "%s%s%s", k->uri, *k->why != '\0' ? "; no KVM: " : "", k->why);
   c->bits = CAPSTAN_HV_LOCAL | CAPSTAN_HV_KERNEL_BOOT | CAPSTAN_HV_DISK_BOOT |
             CAPSTAN_HV_SOFT_STOP | CAPSTAN_HV_DETACHED | CAPSTAN_HV_PAUSE | CAPSTAN_HV_EXECUTES;
+  if (k->embed)
+    c->bits &= ~CAPSTAN_HV_DETACHED;
   c->formats = "qcow2,raw";
   c->archs = "x86_64";
   c->nics = "nat,bridge,tap,vhost";
   c->accel = capstan_host_->keep (call, k->accel, SIZE_MAX);
-  c->detail = capstan_host_->keep (call, k->why, SIZE_MAX);
+  c->detail = capstan_host_->keep (call, detail, SIZE_MAX);
   return 0;
 }
 
@@ -117,6 +130,7 @@ kvm_create (struct capstan_call *call, void *self, const struct capstan_vm_spec 
   virDomainGetUUIDString (d, uuid);
   virDomainFree (d);
   ret->id = capstan_host_->keep (call, uuid, SIZE_MAX);
+  ret->state = capstan_host_->keep (call, k->uri, SIZE_MAX); /* where it is */
   return 0;
 }
 
@@ -125,7 +139,7 @@ kvm_start (struct capstan_call *call, void *self, const struct capstan_vm_ref *r
            const struct capstan_action *a)
 {
   virDomainPtr d;
-  int rc = domain_find (call, self, r->id, &d);
+  int rc = domain_find (call, self, r, &d);
   if (rc != 0)
     return rc;
   rc = virDomainCreateWithFlags (d, a->flags & CAPSTAN_F_PAUSED ? VIR_DOMAIN_START_PAUSED : 0);
@@ -149,7 +163,7 @@ kvm_stop (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
 {
   virDomainPtr d;
   int64_t when;
-  int reason, rc = domain_find (call, self, r->id, &d);
+  int reason, rc = domain_find (call, self, r, &d);
   if (rc != 0)
     return rc;
   if (kvm_state (d, &reason) != CAPSTAN_VM_STOPPED) {
@@ -173,7 +187,7 @@ static int
 find_or_gone (struct capstan_call *call, struct kvm *k, const struct capstan_vm_ref *r, virDomainPtr *ret)
 {
   *ret = NULL;
-  int rc = r->id != NULL ? domain_find (call, k, r->id, ret) : 0;
+  int rc = r->id != NULL ? domain_find (call, k, r, ret) : 0;
   return rc == -CAPSTAN_E_NOTFOUND ? 0 : rc;
 }
 
@@ -201,7 +215,7 @@ simple (struct capstan_call *call, void *self, const struct capstan_vm_ref *r, c
         int (*f) (virDomainPtr))
 {
   virDomainPtr d;
-  int rc = domain_find (call, self, r->id, &d);
+  int rc = domain_find (call, self, r, &d);
   if (rc != 0)
     return rc;
   rc = f (d) < 0 ? kvm_error (call, what, r->id) : 0;
@@ -255,10 +269,12 @@ kvm_wait (struct capstan_call *call, void *self, const struct capstan_vm_ref *r,
 {
   int64_t when = INT64_MIN;
   virDomainPtr d;
-  int rc = r->id != NULL ? kvm_wait_for (call, self, r->id, (int) until, timeout_of (a, 0), &when) : 0;
-  if (rc < 0)
+  int rc = find_or_gone (call, self, r, &d);
+  if (d == NULL)
     return rc;
-  if ((rc = find_or_gone (call, self, r, &d)) != 0 || d == NULL)
+  virDomainFree (d);
+  if ((rc = kvm_wait_for (call, self, r->id, (int) until, timeout_of (a, 0), &when)) < 0 ||
+      (rc = find_or_gone (call, self, r, &d)) != 0 || d == NULL)
     return rc;
   rc = kvm_emit (call, self, d, when, list);
   virDomainFree (d);
@@ -290,7 +306,7 @@ kvm_console (struct capstan_call *call, void *self, const struct capstan_vm_ref 
 {
   struct sockaddr_un a = { .sun_family = AF_UNIX };
   virDomainPtr d;
-  int rc = domain_find (call, self, r->id, &d);
+  int rc = domain_find (call, self, r, &d);
   if (rc != 0)
     return rc;
   char *path = serial_socket (d, q->role != NULL && strcmp (q->role, "control") == 0);
@@ -320,7 +336,7 @@ static const struct capstan_hypervisor_ops ops = {
   .console = kvm_console
 };
 static const struct capstan_option options[] = {
-  { .key = "uri", .help = "libvirt connection: qemu:///session or qemu:///system",
+  { .key = "uri", .help = "libvirt connection: qemu:///session, qemu:///system, qemu:///embed",
     .type = CAPSTAN_OPT_STRING } };
 static const struct capstan_option disk_options[] = {
   { .key = "aio", .help = "how QEMU reads and writes; native needs cache=none or directsync",

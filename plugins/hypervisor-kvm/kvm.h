@@ -28,7 +28,12 @@ void connection_close (struct kvm *k);
 /* The machine, over the first connection or the one for events: 0; otherwise the error:
  * not there is one code, a lost connection another. A connection that libvirt closed (it was
  * restarted) is opened again. */
-int domain_find (struct capstan_call *call, struct kvm *k, const char *id, virDomainPtr *ret);
+int domain_find (struct capstan_call *call, struct kvm *k, const struct capstan_vm_ref *r,
+                 virDomainPtr *ret);
+/* ---- embed.c ---- */
+/* k->conn, from k->uri (which gets its folder if it names none); -E_BUSY if another process
+ * has that. */
+int embed_open (struct capstan_call *call, struct kvm *k);
 
 /* ---- wait.c ---- */
 /* libvirt's event loop, in a thread of its own from the first call on; before a connection

@@ -5,7 +5,7 @@
 requires test -f "$top_builddir/plugins/hypervisor-kvm/hypervisor-kvm.la"
 dd if=/dev/zero of=disk.raw bs=512 count=2048 2>/dev/null
 capstan import --format raw x disk.raw >/dev/null
-for uri in qemu+ssh://other/system qemu:///embed?root=/x xen:///system; do
+for uri in qemu+ssh://other/system xen:///system; do
   status 125 capstan run --connect "$uri" -i x one
   err_has "$uri"
   err_has "only this host"
