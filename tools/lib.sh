@@ -30,7 +30,7 @@ install () {
 build_packages='gcc make autoconf automake libtool libltdl-dev pkg-config libc6-dev
   libglib2.0-dev libyaml-dev libjansson-dev libssl-dev zlib1g-dev libzstd-dev
   libext2fs-dev comerr-dev libvirt-dev libxml2-dev libcurl4-openssl-dev'
-run_packages='libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu
+run_packages='git libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu
   qemu-system-x86 qemu-utils busybox-static grub-common grub-pc-bin cpio kmod procps xz-utils zstd'
 test_packages='libcmocka-dev clang g++ libclang-rt-14-dev e2fsprogs python3 curl
   valgrind util-linux procps binutils man-db groff-base libvirt-clients bash-completion zsh fish lighttpd
