@@ -33,7 +33,7 @@ build_packages='gcc make autoconf automake libtool libltdl-dev pkg-config libc6-
 run_packages='git libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu
   qemu-system-x86 qemu-utils busybox-static grub-common grub-pc-bin cpio kmod procps xz-utils zstd'
 test_packages='libcmocka-dev clang g++ libclang-rt-14-dev e2fsprogs python3 curl
-  valgrind util-linux procps binutils man-db groff-base libvirt-clients bash-completion zsh fish lighttpd
+  valgrind util-linux procps binutils man-db groff-base libvirt-clients bash-completion zsh fish lighttpd patchelf
   openssl nginx-light ceph-mon ceph-osd ceph-common radosgw'
 
 # build [CONFIGURE-ARGUMENT]...: in this tree

@@ -265,23 +265,19 @@ cs_store_find (const char *name, const char *suffix, GError **err)
   gboolean there = scan_name (&fd, name, dir, &s);
   if (!there && errno != ENOENT && errno != ENOTDIR)
     return cs_fail_errno_null (err, "open %s", dir);
-  if (there && suffix == NULL) {
+  if (there && suffix != NULL && !s.removal)
+    im = image_at (fd, name, dir, suffix, TRUE);
+  if (there && im == NULL) {
     g_ptr_array_sort (s.suffixes, by_suffix);
     for (guint i = 0; im == NULL && i < s.suffixes->len; i++)
       im = image_at (fd, name, dir, g_ptr_array_index (s.suffixes, i), TRUE);
-  } else if (there && !s.removal) {
-    im = image_at (fd, name, dir, suffix, TRUE);
-    /* the original stored an imported raw file under .raw, and looked for .qemu */
-    if (im == NULL && strcmp (suffix, "qemu") == 0)
-      im = image_at (fd, name, dir, "raw", TRUE);
   }
   if (there)
     cs_scan_clear (&s);
   if (im != NULL)
     return im;
   return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
-                       "there is no image '%s'%s%s in %s; capstan images lists what is there",
-                       name, suffix != NULL ? " for " : "", suffix != NULL ? suffix : "",
+                       "there is no image '%s' in %s; capstan images lists what is there", name,
                        cs_root ());
 }
 

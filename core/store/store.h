@@ -66,7 +66,8 @@ char *cs_root_path (const char *first, ...) G_GNUC_NULL_TERMINATED;
 GPtrArray *cs_store_list (GError **err);
 /* The same in less time: file_size and allocated are 0. */
 GPtrArray *cs_store_list_quick (GError **err);
-/* suffix NULL: whatever there is, "qemu" first. CAPSTAN_E_NOTFOUND says what to do. What it
+/* The one with that suffix; where there is none (or suffix is NULL) another that there is,
+ * "qemu" first: the disk of an instance is made from any. CAPSTAN_E_NOTFOUND says what to do. What it
  * finds is a pair of image and index that belong together; who opens the image by its path
  * afterwards holds cs_store_lock from before. */
 struct cs_image *cs_store_find (const char *name, const char *suffix, GError **err);

@@ -38,7 +38,7 @@ cs_disk_choose (struct cs_instance *i, const struct cs_image *im, const char *fo
     i->disk_format = g_strdup ("qcow2");
     return TRUE;
   }
-  if (!has_format (caps->formats, "raw") || strcmp (format, "raw") != 0)
+  if (!has_format (caps->formats, "raw"))
     return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "image %s is %s, which %s does not take (%s)",
                     im->name, format, i->hypervisor, caps->formats);
   i->disk = g_strdup ("disk.raw");
@@ -62,6 +62,10 @@ cs_disk_make (struct cs_instance *i, const struct cs_image *im, const char *form
   if (strcmp (i->disk_format, "qcow2") == 0) {
     const char *argv[] = { "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b",
                            backing_name (i, im), i->disk, NULL };
+    return tool (i, argv, err);
+  }
+  if (strcmp (format, "raw") != 0) {
+    const char *argv[] = { "qemu-img", "convert", "-f", format, "-O", "raw", im->path, i->disk, NULL };
     return tool (i, argv, err);
   }
   g_autofree char *path = cs_instance_path (i, i->disk);

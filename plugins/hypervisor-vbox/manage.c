@@ -1,0 +1,245 @@
+/* Running VBoxManage. SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Errors are told apart by their codes: the texts change from version to version. Two kinds
+ * pass by themselves: VBoxSVC, which all clients share, comes and goes with them, and may be
+ * just doing so; and a machine stays locked for a moment after what has just been done. */
+#define _GNU_SOURCE
+#include "vbox.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SERVICE_TRIES = 6, LOCK_TRIES = 20, LOCK_MS = 200 };
+
+void
+vb_arg (struct vb_args *a, const char *text)
+{
+  if (a->n < (int) (sizeof a->v / sizeof *a->v) - 1)
+    a->v[a->n++] = text;
+}
+
+void
+vb_argf (struct capstan_call *call, struct vb_args *a, const char *fmt, ...)
+{
+  char buf[VB_PATH + 256];
+  va_list ap;
+  va_start (ap, fmt);
+  vsnprintf (buf, sizeof buf, fmt, ap);
+  va_end (ap);
+  vb_arg (a, capstan_host_->keep (call, buf, SIZE_MAX));
+}
+
+static int
+is_program (const char *path)
+{
+  struct stat st;
+  return stat (path, &st) == 0 && S_ISREG (st.st_mode) && access (path, X_OK) == 0;
+}
+
+int
+vb_find (struct capstan_call *call, struct vbox *v)
+{
+  const char *given = capstan_host_->option (call, "vboxmanage"), *path = getenv ("PATH");
+  if (given == NULL || *given == '\0')
+    given = getenv ("CAPSTAN_VBOXMANAGE");
+  if (given != NULL && *given != '\0') {
+    snprintf (v->program, sizeof v->program, "%s", given);
+    if (is_program (given))
+      return 0;
+    return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "vboxmanage=%s is no program", given);
+  }
+  for (size_t n; path != NULL && *path != '\0'; path += n, path += *path == ':') {
+    n = strcspn (path, ":");
+    snprintf (v->program, sizeof v->program, "%.*s/VBoxManage", (int) n, path);
+    if (n > 0 && is_program (v->program))
+      return 0;
+  }
+  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0,
+                        "VBoxManage is not in PATH: install VirtualBox 6.1 or later, or say where it "
+                        "is with CAPSTAN_VBOXMANAGE=PATH");
+}
+
+static int
+run_once (struct capstan_call *call, struct vbox *v, int flags, const struct vb_args *a, struct vb_reply *r)
+{
+  /* numbers and messages as they are in C; file names of any language */
+  static const char *const env[] = { "LC_ALL=C.UTF-8", "LANGUAGE", NULL };
+  const char *argv[sizeof a->v / sizeof *a->v + 2] = { v->program };
+  memcpy (argv + 1, a->v, sizeof *argv * (size_t) a->n);
+  struct capstan_run_req q = { .struct_size = sizeof q, .flags = flags & VB_ALWAYS ? CAPSTAN_F_FORCE : 0,
+    .argv = argv, .env = env, .in_fd = -1, .out_fd = -1, .err_fd = -1 };
+  struct capstan_run_rsp p = { .struct_size = sizeof p };
+  int rc = capstan_host_->run (call, &q, &p);
+  if (rc != 0)
+    return rc;
+  *r = (struct vb_reply) { .status = p.exit_status, .out = p.out, .err = p.err,
+                           .code = p.exit_status != 0 ? vb_error_code (p.err) : 0 };
+  return 0;
+}
+
+/* Sleeps, also when cancelled if what is under way undoes. */
+static int
+pause_ms (struct capstan_call *call, int flags, uint32_t ms)
+{
+  if (!(flags & VB_ALWAYS))
+    return capstan_host_->sleep_ms (call, ms);
+  usleep (ms * 1000);
+  return 0;
+}
+
+int
+vb_try (struct capstan_call *call, struct vbox *v, int flags, const struct vb_args *a, struct vb_reply *r)
+{
+  int services = 0, locks = 0, rc;
+  for (;;) {
+    if ((rc = run_once (call, v, flags, a, r)) != 0 || r->status == 0)
+      return rc;
+    if (vb_service_missing (r->err) && services < SERVICE_TRIES)
+      rc = pause_ms (call, flags, 100u << services++);
+    else if ((flags & VB_LOCKED) && locks++ < LOCK_TRIES &&
+             r->code == VB_INVALID_OBJECT_STATE)
+      rc = pause_ms (call, flags, LOCK_MS);
+    else
+      return 0;
+    if (rc != 0)
+      return rc;
+  }
+}
+
+static uint32_t
+error_of (const struct vb_reply *r)
+{
+  switch (r->code) {
+  case VB_OBJECT_NOT_FOUND:
+    return CAPSTAN_E_NOTFOUND;
+  case VB_INVALID_VM_STATE:
+    return CAPSTAN_E_STATE;
+  case VB_INVALID_OBJECT_STATE:
+  case VB_OBJECT_IN_USE:
+    return CAPSTAN_E_BUSY;
+  case VB_ACCESS_DENIED:
+    return CAPSTAN_E_PERM;
+  default:
+    return r->status == 2 ? CAPSTAN_E_UNSUPPORTED : CAPSTAN_E_IO;
+  }
+}
+
+int
+vb_fail (struct capstan_call *call, const struct vb_reply *r, const char *what, const char *object)
+{
+  char text[1024];
+  vb_error_text (*r->err != '\0' ? r->err : r->out, text, sizeof text);
+  const char *hint = "";
+  if (strstr (r->err, "VERR_VMX_IN_VMX_ROOT_MODE") != NULL || strstr (r->err, "VERR_SVM_IN_USE") != NULL)
+    hint = "; KVM has the processor: stop its machines first, or unload kvm_intel or kvm_amd";
+  else if (access ("/dev/vboxdrv", F_OK) != 0 && strcmp (what, "start") == 0)
+    hint = "; the kernel driver vboxdrv is not loaded: modprobe vboxdrv, or install virtualbox-dkms";
+  return capstan_error (call, error_of (r), 0, "%s %s: %s%s", what, object,
+                        *text != '\0' ? text : "VBoxManage gave no reason", hint);
+}
+
+int
+vb_run (struct capstan_call *call, struct vbox *v, int flags, const struct vb_args *a,
+        const char *what, const char *object)
+{
+  struct vb_reply r;
+  int rc = vb_try (call, v, flags, a, &r);
+  return rc != 0 || r.status == 0 ? rc : vb_fail (call, &r, what, object);
+}
+
+int
+vb_simple (struct capstan_call *call, struct vbox *v, int flags, const char *what,
+           const char *command, const char *id, ...)
+{
+  struct vb_args a = { .n = 0 };
+  const char *word;
+  va_list ap;
+  vb_arg (&a, command);
+  vb_arg (&a, id);
+  va_start (ap, id);
+  while ((word = va_arg (ap, const char *)) != NULL)
+    vb_arg (&a, word);
+  va_end (ap);
+  return vb_run (call, v, flags, &a, what, id);
+}
+
+int
+vb_version (struct capstan_call *call, struct vbox *v)
+{
+  struct vb_args a = { .v = { "--version" }, .n = 1 };
+  struct vb_reply r;
+  if (v->major != 0)
+    return 0;
+  int rc = vb_try (call, v, 0, &a, &r);
+  if (rc != 0)
+    return rc;
+  if (r.status != 0 || vb_parse_version (r.out, &v->major, &v->minor) != 0) {
+    v->major = 0;
+    return vb_fail (call, &r, "ask the version of", v->program);
+  }
+  if (v->major > 6 || (v->major == 6 && v->minor >= 1))
+    return 0;
+  rc = capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "%s is version %d.%d; 6.1 is the oldest that is "
+                      "supported", v->program, v->major, v->minor);
+  v->major = 0;
+  return rc;
+}
+
+/* Its folder is gone, or cannot be read: VirtualBox knows no more of it than its UUID. */
+static int
+is_inaccessible (struct capstan_call *call, struct vbox *v, int flags, const char *id)
+{
+  struct vb_args a = { .v = { "list", "vms" }, .n = 2 };
+  struct vb_reply r;
+  char line[64];
+  snprintf (line, sizeof line, "\"<inaccessible>\" {%.36s}", id);
+  return vb_try (call, v, flags, &a, &r) == 0 && r.status == 0 && strstr (r.out, line) != NULL;
+}
+
+int
+vb_info (struct capstan_call *call, struct vbox *v, int flags, const char *id, struct vb_info *ret)
+{
+  struct vb_args a = { .v = { "showvminfo", id, "--machinereadable" }, .n = 3 };
+  struct vb_reply r;
+  int rc;
+  for (int tries = 0; id != NULL; tries++) {
+    if ((rc = vb_try (call, v, flags, &a, &r)) != 0)
+      return rc;
+    if (r.status == 0 || r.code == VB_OBJECT_NOT_FOUND)
+      break;
+    if (r.code == VB_ACCESS_DENIED && is_inaccessible (call, v, flags, id)) {
+      *ret = (struct vb_info) { .state = "inaccessible", .changed = INT64_MIN };
+      return 1;
+    }
+    /* while its process ends, a machine can say that it is not ready */
+    if (tries == LOCK_TRIES)
+      return vb_fail (call, &r, "ask about", id);
+    if ((rc = pause_ms (call, flags, LOCK_MS / 2)) != 0)
+      return rc;
+  }
+  if (id == NULL || r.status != 0)
+    return 0;
+  char *text = strdup (r.out);
+  if (text == NULL)
+    return capstan_error (call, CAPSTAN_E_NOMEM, 0, "out of memory");
+  vb_parse_info (text, ret);
+  free (text);
+  return 1;
+}
+
+int
+vb_driver (struct capstan_call *call, struct vbox *v)
+{
+  struct vb_args a = { .v = { "getextradata", "global", "VBoxInternal/HM/FallbackToIEM" }, .n = 3 };
+  struct vb_reply r;
+  if (access ("/dev/vboxdrv", F_OK) == 0)
+    return 0;
+  int rc = vb_try (call, v, 0, &a, &r);
+  if (rc != 0 || (r.status == 0 && strstr (r.out, "Value: 1") != NULL))
+    return rc;
+  return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0,
+                        "VirtualBox's kernel driver is not loaded (there is no /dev/vboxdrv): modprobe "
+                        "vboxdrv, or install virtualbox-dkms and the headers of this kernel");
+}
