@@ -135,6 +135,7 @@ colour (void)
 void
 cs_print_error (const char *msg)
 {
+  cs_progress_hide ();
   fprintf (stderr, colour () ? "\033[1;31mcapstan:\033[m %s\n" : "capstan: %s\n", msg);
 }
 
@@ -145,6 +146,7 @@ cs_print_error (const char *msg)
   va_start (ap, fmt);                                                                    \
   g_autofree char *msg = g_strdup_vprintf (fmt, ap);                                     \
   va_end (ap);                                                                           \
+  cs_progress_hide ();                                                                   \
   fprintf (stderr, "%s%s\n", colour () ? coloured : prefix, msg)
 
 void

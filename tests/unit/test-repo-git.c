@@ -200,14 +200,14 @@ secrets_are_read_from_a_descriptor (void **state)
   struct git_cmd c = { .args = GIT_ARGS ("fetch"), .flags = GIT_NET | GIT_NO_DIR };
   const char *key = NULL;
   char text[200] = "";
-  setenv ("CAPSTAN_SECRET_HTTPS___HOST_X_PASSWORD", "s3cret", 1);
-  setenv ("CAPSTAN_SECRET_HTTPS___HOST_X_USERNAME", "ann", 1);
+  setenv ("CAPSTAN_SECRET_HTTPS_HOST_X_PASSWORD", "s3cret", 1);
+  setenv ("CAPSTAN_SECRET_HTTPS_HOST_X_USERNAME", "ann", 1);
   int fd = git_secret_file (&g, &call, &key);
   assert_true (fd >= 0);
   assert_string_equal (key, "password");
   assert_true (pread (fd, text, sizeof text - 1, 0) > 0);
   assert_string_equal (text, "username=ann\npassword=s3cret\n");
-  unsetenv ("CAPSTAN_SECRET_HTTPS___HOST_X_PASSWORD");
+  unsetenv ("CAPSTAN_SECRET_HTTPS_HOST_X_PASSWORD");
   const char **env = git_environment (&g, &call, &c, 3);
   int helpers = 0;
   for (const char **e = env; *e != NULL; e++) {
