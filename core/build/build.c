@@ -304,9 +304,19 @@ load_file (struct build *b, GError **err)
 }
 
 static gboolean
+check_epoch (GError **err)
+{
+  const char *epoch = g_getenv ("SOURCE_DATE_EPOCH");
+  gint64 n;
+  return !epoch || g_ascii_string_to_signed (epoch, 10, 0, G_MAXINT32, &n, NULL) ||
+         cs_fail (err, CS_E_USAGE, "SOURCE_DATE_EPOCH is '%s': seconds since 1970 are needed, "
+                  "up to %d", epoch, G_MAXINT32);
+}
+
+static gboolean
 load (struct build *b, GError **err)
 {
-  if (!load_file (b, err) ||
+  if (!check_epoch (err) || !load_file (b, err) ||
       !(b->name = b->o->name ? g_strdup (b->o->name) : default_name (b->file->dir, err)) ||
       !cs_name_check ("image name", b->name, FALSE, err))
     return FALSE;

@@ -25,6 +25,7 @@ struct object {
 struct libs {
   struct cs_tree *t;
   gboolean osv, add;
+  gboolean some_here;          /* of what is missing */
   char *cwd, *path, *lib_path; /* of the command line, or NULL */
   char *home;                  /* the directory of the host's libc */
   struct cs_hostlibs *hostlibs;
@@ -122,6 +123,7 @@ note_missing (struct libs *l, const struct object *o, const char *what, const ch
 {
   g_string_append_printf (l->missing, "\n  %s  for %s, %s%s", what, o->guest,
                           host ? "here: " : "which is not here either", host ? host : "");
+  l->some_here |= host != NULL;
 }
 
 static struct cs_inode *
@@ -131,7 +133,7 @@ guest_file (struct libs *l, const char *dir, const char *name, char **ret_path)
   struct cs_inode *i = cs_tree_follow (l->t, path, NULL);
   if (!i || !S_ISREG (i->type))
     return NULL;
-  *ret_path = g_steal_pointer (&path);
+  *ret_path = g_canonicalize_filename (path, "/");
   return i;
 }
 
@@ -188,7 +190,8 @@ host_in_list (const char *list, const struct object *o, const char *name, char *
     guest = next_dir (&guest_list, o->guest);
     g_autofree char *path = g_build_filename (dir, name, NULL);
     if (cs_hostlibs_usable (path)) {
-      *ret_guest = g_build_filename (guest, name, NULL);
+      g_autofree char *place = g_build_filename (guest, name, NULL);
+      *ret_guest = g_canonicalize_filename (place, "/");
       return g_steal_pointer (&path);
     }
     g_clear_pointer (&dir, g_free);
@@ -368,7 +371,7 @@ warn_missing (struct libs *l)
 {
   if (l->missing->len > 0)
     cs_warn ("shared libraries are not in the image:%s%s", l->missing->str,
-             l->add ? "" : "\n--with-libs puts those that are here into the image");
+             l->add || !l->some_here ? "" : "\n--with-libs puts those that are here into the image");
 }
 
 gboolean

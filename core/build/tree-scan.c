@@ -44,6 +44,13 @@ cs_srcdir_path (const struct cs_srcdir *d)
   return g_string_free (s, FALSE);
 }
 
+static gboolean
+fail_moved (const char *path, gboolean vanished, GError **err)
+{
+  return cs_fail (err, CAPSTAN_E_CONFLICT, "%s %s while the image was built; build again",
+                  path, vanished ? "vanished" : "changed");
+}
+
 /* Of an open parent. */
 static int
 open_one (struct cs_srcdir *d, int parent, GError **err)
@@ -51,20 +58,17 @@ open_one (struct cs_srcdir *d, int parent, GError **err)
   struct stat st;
   int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (d->parent ? O_NOFOLLOW : 0);
   cs_autofd int fd = openat (parent, d->name, flags);
-  if (fd < 0 || fstat (fd, &st) < 0) {
-    int e = errno;
-    g_autofree char *path = cs_srcdir_path (d);
-    errno = e;
+  gboolean ok = fd >= 0 && fstat (fd, &st) == 0;
+  if (ok && st.st_dev == d->dev && st.st_ino == d->ino)
+    return cs_steal_fd (&fd);
+  int e = errno;
+  g_autofree char *path = cs_srcdir_path (d);
+  errno = e;
+  if (ok || e == ENOENT || e == ENOTDIR || e == ELOOP)
+    fail_moved (path, !ok && e == ENOENT, err);
+  else
     cs_fail_errno (err, "open the directory %s", path);
-    return -1;
-  }
-  if (st.st_dev != d->dev || st.st_ino != d->ino) {
-    g_autofree char *path = cs_srcdir_path (d);
-    cs_fail (err, CAPSTAN_E_CONFLICT, "%s changed while the image was built; build again",
-             path);
-    return -1;
-  }
-  return cs_steal_fd (&fd);
+  return -1;
 }
 
 int
@@ -233,8 +237,7 @@ scan_name (struct scan *s, struct cs_srcdir *from, struct cs_inode *to, const ch
     return FALSE;
   if (fstatat (fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
     if (errno == ENOENT)
-      return cs_fail (err, CAPSTAN_E_CONFLICT, "%s vanished while the image was built; "
-                      "build again", s->host->str);
+      return fail_moved (s->host->str, TRUE, err);
     return cs_fail_errno (err, "look at %s", s->host->str);
   }
   if (s->o->ignore && cs_ignore_has (s->o->ignore, s->ignore->str, S_ISDIR (st.st_mode)))
