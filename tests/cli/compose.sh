@@ -100,4 +100,4 @@ sed -i 's|^#||' new/Capstanfile # every line that is commented out is right
 grep -q '^  LANG: C.UTF-8' new/Capstanfile && grep -q '^size: 1G' new/Capstanfile || fail "the comments of init"
 (cd new; status 0 capstan init --force); grep -q '^base: linux' new/Capstanfile || fail "init here"
 status 2 capstan init --base ../x new2
-status 1 capstan init /dev/null/x
+status 3 capstan init /dev/null/x
