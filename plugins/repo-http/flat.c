@@ -133,7 +133,9 @@ look_index (struct repo *r, struct capstan_call *call, struct entry_state *s)
     flat_etag (text, n, s->etag);
     modified = http_header (&rsp, "Last-Modified");
     snprintf (s->modified, sizeof s->modified, "%s", modified != NULL ? modified : "");
-  } else if (rsp.status != 403 && rsp.status != 404 && rsp.status != 410 && !s->index.html)
+  } else if (rsp.status == 403) /* many buckets say so of what is absent: it may be in the end */
+    (void) http_status_error (call, NULL, &rsp);
+  else if (rsp.status != 404 && rsp.status != 410 && !s->index.html)
     rc = http_status_error (call, NULL, &rsp);
   http_rsp_clear (&rsp);
   return rc;
@@ -299,10 +301,8 @@ flat_resolve (struct repo *r, struct capstan_call *call, const struct capstan_qu
     return rc;
   if (s.etag[0] != '\0')
     return emit_state (r, call, q->name, suffix, &s, out);
-  if (s.index.status == 403) {
-    struct http_rsp rsp = { .status = 403, .url = repo_url_of (r, call, s.index.path) };
-    return http_status_error (call, NULL, &rsp);
-  }
+  if (s.index.status == 403)
+    return -CAPSTAN_E_PERM; /* look_index has set the error */
   return capstan_error (call, CAPSTAN_E_NOTFOUND, 0,
                         "%s has no '%s': neither %s nor %s, .gz or .zst", r->url, q->name,
                         s.index.path, s.images[FLAT_IMAGES - 1].path);

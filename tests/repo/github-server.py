@@ -6,7 +6,8 @@ github-server.py DIR PORTFILE LOGFILE
 Serves the releases of owner/repo, newest first: each folder of DIR is one, by its tag; its files
 are the assets. Two releases make a page. Assets lie on another origin (localhost instead of
 127.0.0.1), behind an address that is signed. While DIR/.limited is there, the hourly limit of
-requests is used up; while DIR/.private is there, only the token "right" opens anything.
+requests is used up; while DIR/.private is there, only the token "right" opens anything; while
+DIR/.wrong-digests is there, digests are of other bytes.
 """
 import hashlib, http.server, json, os, sys, threading, time, urllib.parse
 
@@ -33,8 +34,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def asset(self, tag, name):
         with open(os.path.join(ROOT, tag, name), "rb") as f:
             data = f.read()
+        size = len(data)
+        if os.path.exists(ROOT + "/.wrong-digests"):
+            data += b"X"
         number = int(hashlib.md5((tag + name).encode()).hexdigest()[:6], 16)
-        return {"id": number, "name": name, "size": len(data),
+        return {"id": number, "name": name, "size": size,
                 "url": "%s/repos/owner/repo/releases/assets/%s/%s" % (self.base, tag, name),
                 "updated_at": "2024-01-02T03:04:05Z",
                 "digest": "sha256:" + hashlib.sha256(data).hexdigest(),

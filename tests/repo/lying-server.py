@@ -67,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             return self.short(404, b"<html><body>no such page</body></html>", "text/html")
         strike = getattr(self, "file_" + fault.replace("-", "_"), None)
-        if len(data) <= 4096 or strike is None:
+        if len(data) <= 4096 or strike is None or self.command == "HEAD":
             return self.serve(data)
         return strike(data)
 
@@ -106,6 +106,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def every_to(self, name, query):
         self.short(302, b"elsewhere", Location=urllib.parse.unquote(query))
+
+    def every_moved(self, name, query):
+        """/moved/PORT/FILE: it lies on another port now."""
+        port, _, file = name.partition("/")
+        self.short(302, b"", Location="http://127.0.0.1:%s/ok/%s" % (port, file))
+
+    def every_pages(self, name, query):
+        """Everything is there, and all of it is a web page."""
+        self.short(200, b"<!DOCTYPE html><html><body>Welcome</body></html>", "text/html")
 
     def every_loop(self, name, query):
         self.short(301, b"", Location=self.path)
