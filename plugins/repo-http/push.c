@@ -4,8 +4,8 @@
  * With WebDAV the bytes go to a name of their own first ("app.qemu.gz.0123456789ab.part"),
  * and get their names under a lock after the state was looked at once more; what an upload
  * that died leaves behind is noted under the state folder, for maintain. With PUT alone the
- * state is looked at before and after the upload of the image, and conditions are sent along:
- * a server that heeds them refuses, one that does not leaves a moment in between. */
+ * state is looked at before, and again at the end, and conditions are sent along: a server that
+ * heeds them refuses the second of two; with one that does not the last one wins. */
 #include "config.h"
 #include "plugins/repo-http/repo.h"
 #include <dirent.h>
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 8 };
+enum { FILES_MAX = 8, TRIES = 5 };
 
 struct push {
   struct repo *r;
@@ -28,6 +28,7 @@ struct push {
   const char *name, *suffix;
   char dir[1024];
   struct entry_state state;
+  char ours[36]; /* the etag of the entry once it is pushed; "" without an index */
   uint32_t n;
   struct up {
     struct push *p;
@@ -201,23 +202,55 @@ name_files (struct push *p)
   return rc;
 }
 
+/* Are the images those that were put? Their tags were taken behind each upload. */
+static int
+images_are_ours (const struct push *p, char tags[][200])
+{
+  for (uint32_t i = 0; i + 1 < p->n; i++) {
+    const struct found *f = state_of (p, p->up[i].f->path);
+    if (f != NULL && (!found_is (f) || strcmp (f->etag, tags[i]) != 0))
+      return 0;
+  }
+  return 1;
+}
+
+static void
+take_tags (const struct push *p, char tags[][200])
+{
+  for (uint32_t i = 0; i + 1 < p->n; i++) {
+    const struct found *f = state_of (p, p->up[i].f->path);
+    snprintf (tags[i], 200, "%s", f != NULL ? f->etag : "");
+  }
+}
+
+/* Nothing keeps others away, so the end is looked at. Who has written the image writes the
+ * index too, and whose index is there last sees to it that the image is the same one's: what
+ * lies there when all are done is of one pusher. */
 static int
 put_plainly (struct push *p)
 {
-  int rc = 0;
-  for (uint32_t i = 0; rc == 0 && i < p->n; i++) {
-    const struct found *old = state_of (p, p->up[i].f->path);
-    rc = put_file (&p->up[i], p->up[i].f->path, old);
-    /* The image is changed by us now, so that only the index can tell of others. */
-    if (rc == 0 && i + 1 < p->n && found_is (&p->state.index)) {
-      char before[36];
-      memcpy (before, p->state.etag, sizeof before);
-      rc = flat_look (p->r, p->call, p->dir, p->name, p->suffix, &p->state);
-      if (rc == 0 && strcmp (before, p->state.etag) != 0)
-        rc = conflict (p->r, p->call, p->name);
+  char tags[FILES_MAX][200] = { { 0 } };
+  for (int k = 0; k < TRIES; k++) {
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < p->n; i++) {
+      rc = put_file (&p->up[i], p->up[i].f->path, k == 0 ? state_of (p, p->up[i].f->path) : NULL);
+      if (rc == 0 && i + 2 == p->n) {
+        struct entry_state before = p->state;
+        rc = flat_look (p->r, p->call, p->dir, p->name, p->suffix, &p->state);
+        take_tags (p, tags);
+        p->state.index = before.index; /* its condition is that of the start */
+      }
     }
+    if (rc == 0)
+      rc = flat_look (p->r, p->call, p->dir, p->name, p->suffix, &p->state);
+    if (rc != 0)
+      return rc;
+    if (p->ours[0] != '\0' && strcmp (p->state.etag, p->ours) != 0)
+      break;
+    if (images_are_ours (p, tags))
+      return 0;
   }
-  return rc;
+  return conflict (p->r, p->call, p->name);
 }
 
 /* The same image in other encodings, and the listing. The push has succeeded by then. */
@@ -247,6 +280,28 @@ tidy (struct push *p)
 
 /* ---- push ---- */
 
+/* p->ours, from the index that is sent: it is the last file. */
+static int
+read_index (struct push *p)
+{
+  const struct up *u = &p->up[p->n - 1];
+  if (strcmp (u->f->path + strlen (p->dir), "index.yaml") != 0 || u->f->wire_size > FLAT_INDEX_MAX)
+    return 0;
+  size_t n = (size_t) u->f->wire_size, have = 0;
+  char *text = malloc (n + 1);
+  int64_t got = 1;
+  if (text == NULL)
+    return capstan_error (p->call, CAPSTAN_E_NOMEM, 0, "no memory");
+  while (have < n && got > 0) {
+    got = capstan_host_->source_pread (p->source, u->i, have, text + have, n - have);
+    have += got > 0 ? (size_t) got : 0;
+  }
+  if (have == n)
+    flat_etag (text, n, p->ours);
+  free (text);
+  return got < 0 ? (int) got : 0;
+}
+
 static int
 read_request (struct push *p)
 {
@@ -258,10 +313,13 @@ read_request (struct push *p)
   if (p->name == NULL || strlen (p->name) > 1000 || p->n == 0 || p->n > FILES_MAX)
     return capstan_error (p->call, CAPSTAN_E_INVAL, 0,
                           "push: a name and one to %d files are needed", FILES_MAX);
+  snprintf (p->dir, sizeof p->dir, "%s/", p->name);
   for (uint32_t i = 0; i < p->n; i++) {
     const struct capstan_file *f = capstan_host_->source_file (p->source, i);
-    if (f == NULL || f->path == NULL || strlen (f->path) > 1200 || f->wire_size == UINT64_MAX)
-      return capstan_error (p->call, CAPSTAN_E_INVAL, 0, "push: a file without path or size");
+    if (f == NULL || f->path == NULL || strlen (f->path) > 1200 || f->wire_size == UINT64_MAX ||
+        strncmp (f->path, p->dir, strlen (p->dir)) != 0)
+      return capstan_error (p->call, CAPSTAN_E_INVAL, 0, "push: a file without size, or not of %s",
+                            p->name);
     p->up[i] = (struct up){ .p = p, .i = i, .f = f };
     total += f->wire_size;
     if (p->suffix == NULL && !flat_split (p->call, f->path, p->name, &p->suffix, &encoding))
@@ -269,32 +327,8 @@ read_request (struct push *p)
   }
   if (p->suffix == NULL)
     p->suffix = "qemu";
-  snprintf (p->dir, sizeof p->dir, "%s/", p->name);
   http_progress (p->r->http, "upload", 0, total);
-  return 0;
-}
-
-/* The etag of what lies there now, from the index that was sent. */
-static int
-answer (struct push *p, struct capstan_push_rsp *ret)
-{
-  char etag[36] = "";
-  const struct up *u = &p->up[p->n - 1];
-  size_t n = u->f->wire_size <= FLAT_INDEX_MAX ? (size_t) u->f->wire_size : 0, have = 0;
-  char *text = malloc (n + 1);
-  int64_t got = 1;
-  while (text != NULL && have < n && got > 0) {
-    got = capstan_host_->source_pread (p->source, u->i, have, text + have, n - have);
-    have += got > 0 ? (size_t) got : 0;
-  }
-  if (text != NULL && have == n)
-    flat_etag (text, n, etag);
-  free (text);
-  if (got < 0)
-    return (int) got;
-  ret->etag = capstan_host_->keep (p->call, etag, SIZE_MAX);
-  ret->ref = flat_make_ref (p->call, etag, p->suffix, p->name);
-  return 0;
+  return read_index (p);
 }
 
 int
@@ -315,8 +349,11 @@ flat_push (struct repo *r, struct capstan_call *call, const struct capstan_push_
   }
   if (rc == 0 && dav && (rc = dav_lock (r, call, &held)) == 0)
     rc = name_files (p);
-  if (rc == 0 && (rc = answer (p, ret)) == 0)
+  if (rc == 0) {
+    ret->etag = capstan_host_->keep (call, p->ours, SIZE_MAX);
+    ret->ref = flat_make_ref (call, p->ours, p->suffix, p->name);
     tidy (p);
+  }
   if (held)
     dav_unlock (r, call);
   if (rc != 0 && dav)
@@ -327,8 +364,26 @@ flat_push (struct repo *r, struct capstan_call *call, const struct capstan_push_
 
 /* ---- remove ---- */
 
+/* Images for other hypervisors are of the entry too; the listing knows of them. */
 static int
-remove_files (struct repo *r, struct capstan_call *call, const struct entry_state *s)
+remove_others (struct repo *r, struct capstan_call *call, const char *name)
+{
+  struct buf paths = { 0 };
+  int rc = flat_images (r, call, name, &paths);
+  if (rc == -CAPSTAN_E_UNSUPPORTED)
+    rc = 0;
+  for (size_t at = 0; rc == 0 && at < paths.len; at += strlen (paths.s + at) + 1) {
+    struct index_change change = { paths.s + at, UINT64_MAX, NULL };
+    if ((rc = dav_delete (r, call, change.key, 1)) == 0)
+      rc = index_update (r, call, &change, 1);
+  }
+  buf_free (&paths);
+  return rc;
+}
+
+static int
+remove_files (struct repo *r, struct capstan_call *call, const struct entry_state *s,
+              const char *name)
 {
   struct index_change change[FLAT_IMAGES + 1];
   size_t n = 0;
@@ -339,7 +394,9 @@ remove_files (struct repo *r, struct capstan_call *call, const struct entry_stat
       rc = dav_delete (r, call, s->images[i].path, 1);
     change[n++] = (struct index_change){ s->images[i].path, UINT64_MAX, NULL };
   }
-  return rc == 0 ? index_update (r, call, change, n) : rc;
+  if (rc == 0)
+    rc = index_update (r, call, change, n);
+  return rc == 0 ? remove_others (r, call, name) : rc;
 }
 
 int
@@ -355,7 +412,7 @@ flat_remove (struct repo *r, struct capstan_call *call, const char *ref)
     return rc;
   snprintf (dir, sizeof dir, "%s/", name);
   if ((rc = flat_look (r, call, dir, name, suffix, &s)) == 0 && s.etag[0] != '\0')
-    rc = strcmp (s.etag, etag) != 0 ? conflict (r, call, name) : remove_files (r, call, &s);
+    rc = strcmp (s.etag, etag) != 0 ? conflict (r, call, name) : remove_files (r, call, &s, name);
   if (held)
     dav_unlock (r, call);
   return rc;

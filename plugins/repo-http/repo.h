@@ -52,6 +52,9 @@ int flat_list (struct repo *, struct capstan_call *, const struct capstan_query 
 int flat_split (struct capstan_call *, const char *path, const char *name, const char **ret_suffix,
                 const char **ret_encoding);
 
+/* Images of name with any suffix, as the listing has them: each with its NUL. */
+int flat_images (struct repo *, struct capstan_call *, const char *name, struct buf *out);
+
 /* ---- push.c, dav.c, index.c ---- */
 int flat_push (struct repo *, struct capstan_call *, const struct capstan_push_req *,
                struct capstan_source *, struct capstan_push_rsp *);
