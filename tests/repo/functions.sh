@@ -50,7 +50,7 @@ start_nginx () {
     nginx_pid=$!
     while kill -0 $nginx_pid 2>/dev/null && [ ! -s "$work/$nginx.pid" ]; do sleep 0.05; done
     if kill -0 $nginx_pid 2>/dev/null; then
-      cleanup "kill $nginx_pid"
+      cleanup "kill $nginx_pid 2>/dev/null"
       return
     fi
   done

@@ -162,8 +162,8 @@ suite_digest () {
   if ! suite_function suite_tamper; then suite_not "a changed image"; return; fi
   suite_say "changed digest"
   suite_store a
-  suite_disk two 4
-  capstan -q import -v tamper bad/app two
+  suite_disk three 4
+  capstan -q import -v tamper bad/app three
   status 0 capstan push --repo suite --force bad/app
   suite_tamper bad/app
   suite_store b
@@ -187,7 +187,6 @@ suite_dies () {
   wait_for 60 grep -q "trying again" err
   suite_start
   wait $suite_pid || { cat err >&2; fail "it did not try again"; }
-  suite_store a
   suite_is team/app two
 }
 
