@@ -36,6 +36,9 @@ test_packages='libcmocka-dev clang g++ libclang-rt-14-dev e2fsprogs python3 curl
   valgrind util-linux procps binutils man-db groff-base libvirt-clients bash-completion zsh fish lighttpd patchelf
   openssl nginx-light ceph-mon ceph-osd ceph-common radosgw'
 
+# tests at once: one more than there are processors, as those that boot machines wait for each other
+jobs=$(($(nproc) + 1))
+
 # build [CONFIGURE-ARGUMENT]...: in this tree
 build () {
   [ -x configure ] && [ configure -nt configure.ac ] || ./bootstrap >bootstrap.log 2>&1 ||

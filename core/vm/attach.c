@@ -278,8 +278,9 @@ attached (struct attach *a, gboolean start, gboolean paused, GError **err)
   cs_autofd int sig = signalfd (-1, &set, SFD_CLOEXEC);
   a->signals = sig;
   if (a->tty) {
-    cs_info ("%s: %sCtrl-] twice stops", a->i->name, a->can_detach ? "Ctrl-] detaches, " : "");
-    make_raw ();
+    make_raw (); /* before the words that invite to type: what is typed is the guest's to echo */
+    cs_info ("%s: %sCtrl-] twice stops%s", a->i->name, a->can_detach ? "Ctrl-] detaches, " : "",
+             isatty (STDERR_FILENO) ? "\r" : "");
   }
   if (is_linux && !start) /* whoever was attached before may have left it otherwise */
     say_echo (a, a->tty);

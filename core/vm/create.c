@@ -330,9 +330,23 @@ cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError
     return TRUE;
   if (fd >= 0) {
     /* each second anew: a guest that is still booting does not listen yet */
-    for (guint k = 0; k < seconds && cs_stop_say (fd); k++)
-      if (cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 1000, NULL, NULL))
+    for (double end = cs_now () + seconds; cs_now () < end;) {
+      g_clear_error (&e);
+      if (!cs_stop_say (fd)) { /* who has the other end of it let go */
+        cs_close_fd (&fd);
+        fd = cs_hv_console (hv, &i->ref, "control", NULL);
+      }
+      if (cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 1000, NULL, &e))
         return TRUE;
+      if (e->code == CAPSTAN_E_CANCELLED) {
+        g_propagate_error (err, g_steal_pointer (&e));
+        return FALSE;
+      }
+      if (e->code != CAPSTAN_E_TIMEOUT) {
+        cs_warn ("%s", e->message);
+        break;
+      }
+    }
     if (!is_running (i, hv)) /* it closed the channel by ending */
       return TRUE;
     cs_info ("%s did not stop in %u s; powering it off", i->name, seconds);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The embedded Linux base by itself: the disk that make-base writes boots by its boot sector
-# and by its kernel, runs the application, and reports how that ended. Needs no store.
+# and by its kernel, runs the application, and reports how that ended (it boots machines).
+# Needs no store.
 . "$top_srcdir/tests/functions.sh"
 export PATH="$PATH:/usr/sbin:/sbin"
 libexec=$top_builddir/libexec/base-linux

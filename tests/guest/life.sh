@@ -142,5 +142,7 @@ for w in 1 2 3 4 5 6; do eval "wait \$w$w"; done
 [ -z "$(ls "$CAPSTAN_ROOT"/instances/*/)" ] || fail "an instance is left"
 case $CAPSTAN_HYPERVISOR in
   vbox) vbox_empty ;;
-  kvm) virsh -q list --all --title >doms; ! grep -E ' (osv|linux|flood|hold|deaf|w[0-9])' doms || fail "a domain is left" ;;
+  kvm) for d in $(virsh -q list --all --name); do
+      ! virsh dumpxml "$d" 2>/dev/null | grep -qF "$CAPSTAN_ROOT" || fail "a domain is left: $d"
+    done ;;
 esac
