@@ -74,7 +74,10 @@ run_list (struct cs_cli *cli, GError **err)
             "Capabilities", "Path");
   for (guint i = 0; i < all->len; i++) {
     struct cs_plugin *p = g_ptr_array_index (all, i);
+    const struct cs_plugin *first = cs_plugin_shadowed (p);
     g_autoptr (GError) e = NULL;
+    if (first != NULL && p->refused == NULL)
+      p->refused = g_strdup_printf ("%s goes before it", first->file);
     if (!cs_plugin_load (p, &e) && p->refused == NULL)
       p->refused = g_strdup (e->message);
     if (a != NULL)

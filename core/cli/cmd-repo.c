@@ -144,6 +144,27 @@ static const struct cs_cmd cmd_rm = { .name = "rm", .args = "NAME", .min_args = 
   .text = "Removes the image NAME from the repository that --repo or config.yaml names. The store "
           "here stays as it is.", .examples = "capstan repo rm --repo lab app" };
 
-static const struct cs_cmd *const subs[] = { &cmd_add, &cmd_list, &cmd_show, &cmd_remove, &cmd_rm, NULL };
+static gboolean
+run_index (struct cs_cli *cli, GError **err)
+{
+  const char *dir = cs_cli_arg (cli, 0);
+  guint entries, hashed;
+  cs_cancel_on_signals ();
+  if (!cs_repo_index (dir, &entries, &hashed, err))
+    return FALSE;
+  cs_info ("%s: %u names, %u image files read anew", dir, entries, hashed);
+  return TRUE;
+}
+static const struct cs_cmd cmd_index = { .name = "index", .args = "DIR", .min_args = 1, .max_args = 1,
+  .summary = "Make a folder a repository for a web server", .comp = CS_COMP_DIR, .run = run_index,
+  .text = "DIR holds images as a repository does: NAME/LAST.SUFFIX, or with .gz or .zst, where LAST is "
+          "the last part of NAME; that is how they lie in ~/.capstan/repository. Their digests are written "
+          "into each index.yaml, and a listing into DIR/index.html, which a web server shows for the "
+          "folder: so capstan search works without any program on the server. To be run again after "
+          "each change by hand; capstan push keeps both up to date by itself.",
+  .examples = "capstan repo index /srv/www/images" };
+
+static const struct cs_cmd *const subs[] = { &cmd_add, &cmd_list, &cmd_show, &cmd_remove, &cmd_rm,
+                                             &cmd_index, NULL };
 const struct cs_cmd cs_cmd_repo = { .name = "repo", .args = "", .summary = "Repositories and what lies in them",
   .sub = subs };

@@ -23,7 +23,7 @@ complete_plugins (const char *kind)
   GPtrArray *all = cs_plugins ();
   for (guint i = 0; i < all->len; i++) {
     struct cs_plugin *p = g_ptr_array_index (all, i);
-    if (kind == NULL || g_strcmp0 (p->kind, kind) == 0)
+    if ((kind == NULL || g_strcmp0 (p->kind, kind) == 0) && cs_plugin_shadowed (p) == NULL)
       puts (p->name);
   }
 }

@@ -27,7 +27,7 @@ not_found (const char *name, GError **err)
   GPtrArray *all = cs_plugins ();
   for (guint i = 0; i < all->len; i++) {
     const struct cs_plugin *p = g_ptr_array_index (all, i);
-    if (strcmp (p->kind, "hypervisor") == 0)
+    if (strcmp (p->kind, "hypervisor") == 0 && cs_plugin_shadowed (p) == NULL)
       g_string_append_printf (s, "%s%s", s->len > 0 ? ", " : "", p->name);
   }
   cs_fail (err, CAPSTAN_E_NOTFOUND,

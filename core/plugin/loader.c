@@ -178,6 +178,13 @@ cs_plugin_find (const char *kind, const char *name)
   return NULL;
 }
 
+const struct cs_plugin *
+cs_plugin_shadowed (const struct cs_plugin *p)
+{
+  const struct cs_plugin *first = cs_plugin_find (p->kind, p->name);
+  return first != p ? first : NULL;
+}
+
 static gboolean
 refuse (struct cs_plugin *p, GError **err, const char *fmt, ...) G_GNUC_PRINTF (3, 4);
 static gboolean

@@ -25,6 +25,8 @@ struct cs_plugin {
  * first of a name wins. Borrowed. */
 GPtrArray *cs_plugins (void);
 struct cs_plugin *cs_plugin_find (const char *kind, const char *name);
+/* The one of its kind and name that goes before it on the search path, or NULL. */
+const struct cs_plugin *cs_plugin_shadowed (const struct cs_plugin *p);
 /* Maps it and negotiates; once. FALSE: p->refused says why, and so does err. */
 gboolean cs_plugin_load (struct cs_plugin *p, GError **err);
 

@@ -72,7 +72,7 @@ cs_rp_find (const char *url, const char *type, GError **err)
   int score = 1;
   for (guint i = 0; i < all->len; i++) {
     struct cs_plugin *p = g_ptr_array_index (all, i);
-    if (strcmp (p->kind, "repository") != 0)
+    if (strcmp (p->kind, "repository") != 0 || cs_plugin_shadowed (p) != NULL)
       continue;
     g_ptr_array_add (repos, p);
     if (!p->described)

@@ -302,7 +302,7 @@ copy_local (struct pull *p)
     if (ftruncate (t->fd, (off_t) im->file_size) == 0 &&
         cs_copy_range (in, 0, t->fd, 0, im->file_size, im->path, t->path, NULL))
       sum = cs_sha256_file (t->fd, t->path, NULL);
-    if (g_strcmp0 (sum, p->want->sha256) != 0) {
+    if (g_strcmp0 (sum, p->want->sha256) != 0 || !check_known (p, sum, NULL)) {
       cs_store_abort (t);
       continue;
     }

@@ -52,8 +52,11 @@ cs_retry (struct cs_retry *t, const struct cs_repo *r, guint64 got, GError **err
   guint ms = cs_rp_retry_ms (r->rp);
   if (ms > LONGEST_WAIT_MS)
     g_prefix_error (err, "the server asks to come again in %u minutes: ", ms / 60000 + 1);
-  if (ms > LONGEST_WAIT_MS || (int) t->n >= r->retries)
+  if (ms > LONGEST_WAIT_MS || (int) t->n >= r->retries) {
+    if (code == CAPSTAN_E_BUSY) /* the server, not an image that another holds: no conflict */
+      (*err)->code = CAPSTAN_E_NET;
     return FALSE;
+  }
   if (ms == 0)
     ms = FIRST_WAIT_MS << MIN (t->n, 6u);
   t->n++;

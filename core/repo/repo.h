@@ -73,4 +73,9 @@ struct cs_push_opts {
   gboolean force;       /* over an image that is not the one known here */
 };
 gboolean cs_push (struct cs_repo *r, const struct cs_push_opts *o, struct cs_pulled *ret, GError **err);
+
+/* ---- hosting one (listing.c) ---- */
+/* Of a folder laid out as a repository: completes each index.yaml with digests (what did not
+ * change since is not read again) and writes the listing that searches read. */
+gboolean cs_repo_index (const char *dir, guint *ret_entries, guint *ret_hashed, GError **err);
 #endif

@@ -1,5 +1,6 @@
 /* What the folder of a name holds. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/store/store.h"
 #include "core/store/txn.h"
 #include <dirent.h>
 #include <errno.h>

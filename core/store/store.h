@@ -45,6 +45,9 @@ void cs_index_select (struct cs_index *x, const char *suffix);
 void cs_index_add (struct cs_index *x, struct cs_index *old, const char *suffix);
 void cs_index_free (struct cs_index *x);
 
+/* What may follow the dot in the name of an image file: "qemu", "vbox", ... */
+gboolean cs_suffix_valid (const char *suffix);
+
 struct cs_image { /* one image file of one name */
   char *name;   /* "ns/app" */
   char *dir;    /* repository/ns/app */

@@ -3,9 +3,6 @@
 #define CS_TXN_H
 #include <glib.h>
 
-/* What may follow the dot in the name of an image file: "qemu", "vbox", ... */
-gboolean cs_suffix_valid (const char *suffix);
-
 struct cs_scan { /* what the folder of a name holds */
   gboolean index;
   gboolean commit, removal; /* one that is under way, or was interrupted */

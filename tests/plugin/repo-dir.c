@@ -7,8 +7,9 @@
  *   net:N:T      fetch fails with E_NET after N bytes, T times; push likewise
  *   kill:N       SIGKILL of this process after N bytes of an image, in fetch and push
  *   busy:MS:T    E_BUSY with retry_after MS, T times, of resolve
- *   swap:N       after N bytes of an image its file is replaced by <file>.new
- *   slow:N       a millisecond of sleep each N bytes
+ *   swap:N       after N bytes of an image its file is replaced by <file>.new, and index.yaml
+ *                beside it by index.yaml.new
+ *   hang:N       after N bytes of an image nothing comes any more, until it is cancelled
  *   silent:0     fetch succeeds and sends nothing */
 #define _GNU_SOURCE
 #include "capstan/plugin.h"
@@ -270,11 +271,15 @@ misbehave (struct fetch *f, uint64_t sent)
     return 1;
   if (is (d, "net") && take_time (d))
     return capstan_error (f->c, CAPSTAN_E_NET, ECONNRESET, "%s", f->full);
-  if (is (d, "slow"))
-    return capstan_host_->sleep_ms (f->c, 1);
+  if (is (d, "hang"))
+    return capstan_host_->sleep_ms (f->c, 3600 * 1000);
   if (is (d, "swap")) {
-    char new[8200];
+    char new[8200], index[8200], new_index[8300];
+    const char *slash = strrchr (f->full, '/');
     put (new, sizeof new, "%s.new", f->full);
+    put (index, sizeof index, "%.*s/index.yaml", (int) (slash - f->full), f->full);
+    put (new_index, sizeof new_index, "%s.new", index);
+    rename (new_index, index);
     if (rename (new, f->full) == 0)
       return capstan_error (f->c, CAPSTAN_E_NET, ECONNRESET, "%s", f->full);
   }
