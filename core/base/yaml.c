@@ -258,13 +258,11 @@ cs_yaml_str (const CsYaml *map, const char *key)
   return y != NULL && y->type == CS_YAML_SCALAR ? y->scalar : NULL;
 }
 
-void
-cs_yaml_put (GString *out, const char *key, const char *value)
+/* Always in double quotes: no value is then taken for a number, a date or a flag. */
+static void
+put_quoted (GString *out, const char *value)
 {
-  if (value == NULL)
-    return;
-  /* Always in double quotes: no value is then taken for a number, a date or a flag. */
-  g_string_append_printf (out, "%s: \"", key);
+  g_string_append_c (out, '"');
   for (const unsigned char *p = (const unsigned char *) value; *p != '\0'; p++) {
     if (*p == '"' || *p == '\\')
       g_string_append_printf (out, "\\%c", *p);
@@ -274,4 +272,39 @@ cs_yaml_put (GString *out, const char *key, const char *value)
       g_string_append_c (out, (char) *p);
   }
   g_string_append (out, "\"\n");
+}
+
+void
+cs_yaml_put (GString *out, const char *key, const char *value)
+{
+  if (value == NULL)
+    return;
+  g_string_append_printf (out, "%s: ", key);
+  put_quoted (out, value);
+}
+
+void
+cs_yaml_put_list (GString *out, const char *key, char *const *items)
+{
+  if (items == NULL || *items == NULL)
+    return;
+  g_string_append_printf (out, "%s:\n", key);
+  for (; *items != NULL; items++) {
+    g_string_append (out, "  - ");
+    put_quoted (out, *items);
+  }
+}
+
+char **
+cs_yaml_strv (const CsYaml *map, const char *key)
+{
+  const CsYaml *l = cs_yaml_get (map, key);
+  guint n = l != NULL && l->type == CS_YAML_LIST ? l->items->len : 0, o = 0;
+  char **list = g_new0 (char *, n + 1);
+  for (guint k = 0; k < n; k++) {
+    const CsYaml *item = g_ptr_array_index (l->items, k);
+    if (item->type == CS_YAML_SCALAR)
+      list[o++] = g_strdup (item->scalar);
+  }
+  return list;
 }

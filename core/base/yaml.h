@@ -31,4 +31,8 @@ const CsYaml *cs_yaml_get (const CsYaml *map, const char *key);
 const char *cs_yaml_str (const CsYaml *map, const char *key);
 /* Appends "key: value\n", quoted as YAML needs it; a NULL value appends nothing. */
 void cs_yaml_put (GString *out, const char *key, const char *value);
+/* The same for a list of texts; NULL or none of them appends nothing. */
+void cs_yaml_put_list (GString *out, const char *key, char *const *items);
+/* The scalars of a list, NULL-terminated, never NULL; g_strfreev. */
+char **cs_yaml_strv (const CsYaml *map, const char *key);
 #endif

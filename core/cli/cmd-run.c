@@ -1,7 +1,6 @@
 /* capstan run. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/base/error.h"
-#include "core/base/spawn.h"
 #include "core/base/util.h"
 #include "core/build/build.h"
 #include "core/cli/cmd.h"
@@ -31,33 +30,10 @@ choose (struct cs_cli *cli, struct cs_run_opts *o, char **built, GError **err)
   return TRUE;
 }
 
-/* A process that outlives this one, for what has to be done at the end. */
-static gboolean
-start_monitor (const struct cs_instance *i, GError **err)
-{
-  const char *argv[] = { "/proc/self/exe", "monitor", i->name, NULL };
-  struct cs_spawn s = CS_SPAWN_INIT;
-  GPid pid;
-  s.argv = argv;
-  s.session = TRUE;
-  return cs_spawn_start (&s, &pid, err);
-}
-
-static gboolean
-can_detach (struct cs_hv *hv, GError **err)
-{
-  struct capstan_caps caps;
-  if (!cs_hv_caps (hv, &caps, err))
-    return FALSE;
-  return (caps.bits & CAPSTAN_HV_DETACHED) ||
-         cs_fail (err, CAPSTAN_E_UNSUPPORTED, "-d: here a machine of %s ends with the process that "
-                  "runs it (%s); run it attached", cs_hv_name (hv), caps.detail != NULL ? caps.detail : "");
-}
-
 static gboolean
 run_detached (struct cs_instance *i, struct cs_hv *hv, GError **err)
 {
-  if (!cs_hv_start (hv, &i->ref, 0, err) || (i->remove && !start_monitor (i, err))) {
+  if (!cs_instance_start (i, hv, err)) {
     cs_instance_delete (i, hv, TRUE, NULL);
     return FALSE;
   }
@@ -69,22 +45,51 @@ static gboolean
 run_attached (struct cs_cli *cli, struct cs_instance *i, struct cs_hv *hv, GError **err)
 {
   gboolean ended = FALSE;
-  if (!cs_attach (i, hv, TRUE, cs_cli_flag (cli, "no-tty"), &ended, err)) {
+  struct cs_outcome o;
+  if (!cs_attach_run (i, hv, cs_cli_flag (cli, "no-tty"), &ended, &o, err)) {
     cs_instance_delete (i, hv, TRUE, NULL);
     return FALSE;
   }
   if (!ended)
-    return !i->remove || start_monitor (i, err);
-  if (!cs_instance_exit_status (i, &cli->exit_status)) {
-    cli->exit_status = 0;
-    struct capstan_caps caps = { 0 };
-    if (g_strcmp0 (i->guest, "linux") == 0 && cs_hv_caps (hv, &caps, NULL) &&
-        (caps.bits & CAPSTAN_HV_EXECUTES)) {
-      cli->exit_status = 125;
-      cs_warn ("the machine ended without saying how the application did");
-    }
-  }
+    return TRUE;
+  cli->exit_status = o.status;
+  if (!o.known && o.failed)
+    cs_warn ("the machine ended without saying how the application did");
   return !i->remove || cs_instance_delete (i, hv, TRUE, err);
+}
+
+/* -f and --publish are the same; g_free the list itself. */
+static const char **
+all_forwards (struct cs_cli *cli)
+{
+  const char *const *lists[] = { cs_cli_list (cli, "forward"), cs_cli_list (cli, "publish") };
+  GPtrArray *all = g_ptr_array_new ();
+  for (guint k = 0; k < 2; k++)
+    for (const char *const *f = lists[k]; *f != NULL; f++)
+      g_ptr_array_add (all, (gpointer) *f);
+  g_ptr_array_add (all, NULL);
+  return (const char **) g_ptr_array_free (all, FALSE);
+}
+
+static gboolean
+check_opts (const struct cs_run_opts *o, GError **err)
+{
+  for (guint k = 0; o->forwards[k] != NULL; k++) {
+    g_autofree char *f = cs_forward_parse (o->forwards[k], err);
+    if (f == NULL)
+      return FALSE;
+  }
+  for (guint k = 0; o->env[k] != NULL; k++)
+    if (strchr (o->env[k], '=') == NULL)
+      return cs_fail (err, CS_E_USAGE, "--env %s: expected NAME=VALUE", o->env[k]);
+  for (guint k = 0; o->labels[k] != NULL; k++)
+    if (strchr (o->labels[k], '=') == NULL || *o->labels[k] == '=')
+      return cs_fail (err, CS_E_USAGE, "--label %s: expected KEY=VALUE", o->labels[k]);
+  if (o->memory < (16 << 20) || o->cpus < 1 || o->cpus > 255)
+    return cs_fail (err, CS_E_USAGE, "-m takes at least 16M, -c 1 to 255");
+  if (o->remove && o->restart != NULL)
+    return cs_fail (err, CS_E_USAGE, "--rm and --restart %s: an instance is deleted when it ends, or started again", o->restart);
+  return cs_net_check (o, err);
 }
 
 static gboolean
@@ -97,7 +102,8 @@ run_run (struct cs_cli *cli, GError **err)
     disable = cs_config ("disable_kvm");
   o.cmd = cs_cli_str (cli, "execute");
   o.env = cs_cli_list (cli, "env");
-  o.forwards = cs_cli_list (cli, "forward");
+  g_autofree const char **forwards = all_forwards (cli);
+  o.forwards = forwards;
   o.net = cs_cli_str (cli, "n");
   o.bridge = cs_cli_str (cli, "b");
   o.mac = cs_cli_str (cli, "mac");
@@ -110,22 +116,17 @@ run_run (struct cs_cli *cli, GError **err)
   o.memory = cs_cli_num (cli, "memory");
   o.cpus = (guint) cs_cli_num (cli, "cpus");
   o.remove = cs_cli_flag (cli, "rm");
-  for (guint k = 0; o.forwards[k] != NULL; k++) {
-    g_autofree char *f = cs_forward_parse (o.forwards[k], err);
-    if (f == NULL)
-      return FALSE;
-  }
-  for (guint k = 0; o.env[k] != NULL; k++)
-    if (strchr (o.env[k], '=') == NULL)
-      return cs_fail (err, CS_E_USAGE, "--env %s: expected NAME=VALUE", o.env[k]);
-  if (o.memory < (16 << 20) || o.cpus < 1 || o.cpus > 255)
-    return cs_fail (err, CS_E_USAGE, "-m takes at least 16M, -c 1 to 255");
+  o.keep = cs_cli_flag (cli, "persist");
+  o.restart = strcmp (cs_cli_str (cli, "restart"), "no") != 0 ? cs_cli_str (cli, "restart") : NULL;
+  o.labels = cs_cli_list (cli, "label");
+  if (!check_opts (&o, err))
+    return FALSE;
   if (!choose (cli, &o, &built, err))
     return FALSE;
   g_autofree char *uri = o.connect != NULL ? g_strconcat ("uri=", o.connect, NULL) : NULL;
   const char *options[] = { uri, NULL };
   g_autoptr (cs_hv) hv = cs_hv_open (name, options, err);
-  if (hv == NULL || (cs_cli_flag (cli, "detach") && !can_detach (hv, err)))
+  if (hv == NULL || (cs_cli_flag (cli, "detach") && !cs_instance_can_detach (hv, err)))
     return FALSE;
   g_autoptr (cs_instance) i = cs_instance_create (hv, &o, err);
   if (i == NULL)
@@ -143,10 +144,14 @@ static const struct cs_opt opts[] = {
   { .short_name = 'b', .name = "b", .type = CS_OPT_STRING, .arg = "DEVICE", .help = "device of the host: bridge, tap, or what a bridge of VirtualBox is made with" },
   { .name = "mac", .type = CS_OPT_STRING, .arg = "ADDRESS", .help = "address of the network card" },
   { .short_name = 'f', .name = "forward", .type = CS_OPT_LIST, .arg = "[ADDR:]HOST:GUEST[/udp]", .help = "forward a port of this host (127.0.0.1) to the guest; repeatable" },
+  { .name = "publish", .type = CS_OPT_LIST, .arg = "[ADDR:]HOST:GUEST[/udp]", .help = "the same; HOST may be auto in both: a free port, which capstan port shows" },
   { .short_name = 'e', .name = "execute", .type = CS_OPT_STRING, .arg = "COMMAND", .help = "application command line of this instance" },
   { .name = "env", .type = CS_OPT_LIST, .arg = "NAME=VALUE", .help = "set a variable for the application; repeatable" },
   { .short_name = 'd', .name = "detach", .type = CS_OPT_FLAG, .help = "run in the background and print the instance's name" },
   { .name = "rm", .type = CS_OPT_FLAG, .help = "delete the instance when it has ended" },
+  { .name = "restart", .type = CS_OPT_CHOICE, .arg = "WHEN", .choices = "no|on-failure|always", .def = "no", .help = "start it again when it has ended" },
+  { .name = "persist", .type = CS_OPT_FLAG, .help = "keep the instance also if its name was not chosen; otherwise the next run replaces it" },
+  { .name = "label", .type = CS_OPT_LIST, .arg = "KEY=VALUE", .help = "a label, which capstan instances --label looks for; repeatable" },
   { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },
   { .name = "connect", .type = CS_OPT_STRING, .arg = "URI", .help = "libvirt connection: qemu:///session, qemu:///system or qemu:///embed" },
   { .name = "accel", .type = CS_OPT_CHOICE, .arg = "HOW", .choices = "kvm|tcg", .help = "virtualise or emulate (the faster that works)" },
@@ -159,6 +164,11 @@ const struct cs_cmd cs_cmd_run = { .name = "run", .args = "[IMAGE]", .summary = 
           "the image is built first. The image itself is never written: each instance has an overlay."
           "\n\nWith a terminal, Ctrl-] detaches and Ctrl-] twice stops; without, the first Ctrl-C "
           "stops the guest and the second powers it off. Output that goes to a file or a pipe has the "
-          "guest's CR LF turned back into LF.",
+          "guest's CR LF turned back into LF."
+          "\n\n--restart is kept by the process that attends to the instance: this one, or, in the background, a "
+          "supervisor that capstan starts with it and capstan inspect shows. There is no daemon: once that process is "
+          "killed, or this host restarted, nobody starts the instance again but you (capstan start). The pause before "
+          "it doubles from 0.1 seconds to a minute, until a run has lasted 10 seconds. What was stopped by capstan "
+          "stop, by capstan kill or from the console stays stopped.",
   .examples = "capstan run\ncapstan run -d -f 8080:80 --name web nginx\ncapstan run -e '/hello again' --rm hello",
   .max_args = 1, .comp = CS_COMP_IMAGE, .opts = opts, .app_status = TRUE, .uses_repo = TRUE, .run = run_run };

@@ -1,4 +1,4 @@
-/* instances, logs, console, stop, delete, monitor. SPDX-License-Identifier: BSD-3-Clause */
+/* instances, logs, console. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/base/cancel.h"
 #include "core/base/error.h"
@@ -124,10 +124,10 @@ const struct cs_cmd cs_cmd_logs = { .name = "logs", .args = "INSTANCE", .opts = 
 static gboolean
 run_console (struct cs_cli *cli, GError **err)
 {
-  gboolean ended;
+  g_autoptr (cs_vm) end = NULL;
   g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
   g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
-  return hv != NULL && cs_attach (i, hv, FALSE, cs_cli_flag (cli, "no-tty"), &ended, err);
+  return hv != NULL && cs_attach (i, hv, FALSE, cs_cli_flag (cli, "no-tty"), &end, err);
 }
 static const struct cs_opt console_opts[] = {
   { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },
@@ -136,62 +136,3 @@ const struct cs_cmd cs_cmd_console = { .name = "console", .args = "INSTANCE", .o
   .summary = "Attach to a running instance", .min_args = 1, .max_args = 1,
   .comp = CS_COMP_INSTANCE, .run = run_console,
   .text = "Makes the terminal the console of a running instance. Ctrl-] detaches, Ctrl-] twice stops." };
-
-static gboolean
-run_stop (struct cs_cli *cli, GError **err)
-{
-  for (guint k = 0; k < cli->args->len; k++) {
-    g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, k), NULL, err);
-    g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
-    if (hv == NULL || !cs_instance_stop (i, hv, (guint) cs_cli_num (cli, "time"), err))
-      return FALSE;
-    cs_info ("stopped %s", i->name);
-  }
-  return TRUE;
-}
-static const struct cs_opt stop_opts[] = {
-  { .short_name = 't', .name = "time", .type = CS_OPT_UINT, .arg = "SECONDS", .def = "15",
-    .help = "how long it may take before it is powered off" },
-  { .name = NULL } };
-const struct cs_cmd cs_cmd_stop = { .name = "stop", .args = "INSTANCE...", .opts = stop_opts,
-  .summary = "Stop instances", .min_args = 1, .max_args = -1, .comp = CS_COMP_INSTANCE,
-  .run = run_stop, .text = "Asks the application to end, and powers the machine off if it does not. "
-  "An OSv guest cannot be asked." };
-
-static gboolean
-run_delete (struct cs_cli *cli, GError **err)
-{
-  for (guint k = 0; k < cli->args->len; k++) {
-    g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, k), NULL, err);
-    if (i == NULL)
-      return FALSE;
-    g_autoptr (cs_hv) hv = i->hypervisor != NULL ? cs_instance_hv (i, err) : NULL;
-    if (i->hypervisor != NULL && hv == NULL)
-      return FALSE;
-    if (!cs_instance_delete (i, hv, cs_cli_flag (cli, "force"), err)) {
-      if (err != NULL && *err != NULL && (*err)->code == CAPSTAN_E_STATE)
-        g_prefix_error (err, "instance '%s' runs: capstan stop %s first, or delete -f: ", i->name, i->name);
-      return FALSE;
-    }
-    cs_info ("deleted %s", i->name);
-  }
-  return TRUE;
-}
-static const struct cs_opt delete_opts[] = {
-  { .short_name = 'f', .name = "force", .type = CS_OPT_FLAG, .help = "also if it is running" },
-  { .name = NULL } };
-const struct cs_cmd cs_cmd_delete = { .name = "delete", .args = "INSTANCE...", .opts = delete_opts,
-  .summary = "Delete instances", .min_args = 1, .max_args = -1, .comp = CS_COMP_INSTANCE,
-  .run = run_delete, .text = "Removes instances: their disks, logs and what the hypervisor knows of them." };
-
-/* What stays awake for `run -d --rm`: waits for the end and removes the instance. */
-static gboolean
-run_monitor (struct cs_cli *cli, GError **err)
-{
-  g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
-  g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
-  return hv != NULL && cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 0, NULL, err) &&
-         cs_instance_delete (i, hv, TRUE, err);
-}
-const struct cs_cmd cs_cmd_monitor = { .name = "monitor", .args = "INSTANCE", .summary = "",
-  .hidden = TRUE, .min_args = 1, .max_args = 1, .run = run_monitor };

@@ -250,6 +250,24 @@ cs_hv_resume (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err)
   return ok_;
 }
 
+gboolean
+cs_hv_rename (struct cs_hv *hv, struct cs_vm_ref *r, const char *title, GError **err)
+{
+  if (hv->p->hv_ops.rename == NULL || r->id == NULL)
+    return TRUE;
+  REF;
+  struct capstan_vm_ref now = { .struct_size = sizeof now };
+  struct capstan_call call;
+  cs_call_init (&call, hv->p, hv->options, &hv->mutex);
+  int rc = hv->p->hv_ops.rename (&call, hv->self, &ref, title, &now);
+  if (rc >= 0 && now.id != NULL) { /* otherwise it is the same */
+    char *id = g_strdup (now.id), *state = g_strdup (now.state);
+    cs_vm_ref_clear (r);
+    *r = (struct cs_vm_ref) { id, state };
+  }
+  return cs_call_end (&call, rc, "rename", err);
+}
+
 /* The first of what was emitted, or a VM that is gone. */
 static struct cs_vm *
 take_first (GPtrArray *vms)

@@ -45,6 +45,8 @@ gboolean cs_hv_stop (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags,
 gboolean cs_hv_destroy (struct cs_hv *hv, const struct cs_vm_ref *r, guint flags, GError **err);
 gboolean cs_hv_pause (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err);
 gboolean cs_hv_resume (struct cs_hv *hv, const struct cs_vm_ref *r, GError **err);
+/* What the user calls it now; a plugin that cares for no such name is not asked. */
+gboolean cs_hv_rename (struct cs_hv *hv, struct cs_vm_ref *r, const char *title, GError **err);
 /* A VM that the backend no longer knows has the state GONE. */
 gboolean cs_hv_info (struct cs_hv *hv, const struct cs_vm_ref *r, struct cs_vm **ret_vm,
                      GError **err);

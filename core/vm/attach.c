@@ -3,6 +3,7 @@
 #include "core/vm/vm.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
+#include "core/vm/runs.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -47,6 +48,7 @@ struct attach {
   int console, signals, watch, control;
   gboolean tty, out_tty, input, detached;
   gboolean can_detach; /* the machine outlives this process */
+  gboolean notes;      /* there is no supervisor that keeps the times */
   int hold;           /* FREE, ... */
   gboolean quiet;     /* the guest's terminal echoes nothing */
   gboolean whole;     /* all input of the application comes from here */
@@ -55,6 +57,7 @@ struct attach {
   guint stops;
   double say_at;  /* when a stop is said again, or 0 */
   double kill_at; /* when patience with it ends */
+  double noted;   /* when the time was, of what is printed */
   double escaped; /* until when a second Ctrl-] may come, or 0 */
   char in[8192];  /* input that the console has not taken yet */
   gsize in_at, in_len;
@@ -130,6 +133,7 @@ static void
 stop (struct attach *a)
 {
   g_autoptr (GError) e = NULL;
+  cs_stay (a->i);
   if (a->stops++ == 0 && g_strcmp0 (a->i->guest, "linux") == 0) {
     if (open_control (a) && cs_stop_say (a->control)) {
       a->say_at = cs_now () + 1;
@@ -240,6 +244,10 @@ pump (struct attach *a, GError **err)
         return !a->held || cs_write_all (STDOUT_FILENO, "\r", 1, "standard output", err);
       if (n > 0 && !print (a, buf, (gsize) n, err))
         return FALSE;
+      if (a->notes && cs_now () - a->noted > 1) {
+        cs_times_note (a->i);
+        a->noted = cs_now ();
+      }
     }
     if (f[1].revents & POLLIN) {
       struct signalfd_siginfo si;
@@ -293,7 +301,7 @@ attached (struct attach *a, gboolean start, gboolean paused, GError **err)
 
 gboolean
 cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_tty,
-           gboolean *ret_ended, GError **err)
+           struct cs_vm **ret_end, GError **err)
 {
   struct capstan_caps caps;
   g_autofree char *lock_path = cs_instance_path (i, "attached");
@@ -303,7 +311,7 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
   if (!cs_hv_caps (hv, &caps, err))
     return FALSE;
   struct attach a = { .i = i, .hv = hv, .tty = !no_tty && isatty (STDIN_FILENO),
-                      .out_tty = isatty (STDOUT_FILENO), .input = TRUE, .control = -1, .whole = start,
+                      .out_tty = isatty (STDOUT_FILENO), .input = TRUE, .control = -1, .whole = start, .notes = start,
                       .can_detach = (caps.bits & CAPSTAN_HV_DETACHED) != 0,
                       .said_from = cs_instance_control_size (i) };
   gboolean pause = start && (caps.bits & CAPSTAN_HV_PAUSE);
@@ -315,9 +323,30 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
     return FALSE;
   if (a.detached) {
     cs_info ("detached; capstan console %s attaches again", i->name);
-    *ret_ended = FALSE;
+    *ret_end = NULL;
     return TRUE;
   }
-  *ret_ended = TRUE;
-  return cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 30000, NULL, err);
+  return cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 30000, ret_end, err);
+}
+
+gboolean
+cs_attach_run (struct cs_instance *i, struct cs_hv *hv, gboolean no_tty, gboolean *ret_ended,
+               struct cs_outcome *ret, GError **err)
+{
+  struct cs_backoff b = { .began = cs_now () };
+  do {
+    g_autoptr (cs_vm) end = NULL;
+    if (!cs_instance_begin (i, hv, err))
+      return FALSE;
+    if (!cs_attach (i, hv, TRUE, no_tty, &end, err)) {
+      cs_runs_end (i, -1, CAPSTAN_REASON_FAILED);
+      return FALSE;
+    }
+    *ret_ended = end != NULL;
+    if (end == NULL)
+      return cs_monitor_start (i, err);
+    cs_outcome (i, hv, &end->info, ret);
+    cs_runs_end (i, ret->known ? ret->status : -1, end->info.reason);
+  } while (cs_again (i, ret, &b));
+  return TRUE;
 }

@@ -4,35 +4,10 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/vm/disk.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-
-char *
-cs_forward_parse (const char *text, GError **err)
-{
-  g_autofree char *t = g_strdup (text);
-  char *slash = strchr (t, '/');
-  const char *proto = slash != NULL ? slash + 1 : "tcp";
-  if (slash != NULL)
-    *slash = '\0';
-  g_auto (GStrv) p = g_strsplit (t, ":", 0);
-  guint n = g_strv_length (p);
-  struct in_addr a;
-  gboolean ok = (n == 2 || n == 3) && (strcmp (proto, "tcp") == 0 || strcmp (proto, "udp") == 0) &&
-                (n == 2 || inet_pton (AF_INET, p[0], &a) == 1);
-  for (guint i = n - 2; ok && i < n; i++) {
-    char *end;
-    guint64 port = g_ascii_strtoull (p[i], &end, 10);
-    ok = g_ascii_isdigit (*p[i]) && *end == '\0' && port > 0 && port < 65536;
-  }
-  if (!ok)
-    return cs_fail_null (err, CS_E_USAGE,
-                         "forward '%s': expected [ADDRESS:]HOSTPORT:GUESTPORT[/udp], like 8080:80", text);
-  return g_strdup_printf ("%s:%s:%s:%s", proto, n == 3 ? p[0] : "127.0.0.1", p[n - 2], p[n - 1]);
-}
 
 struct cs_hv *
 cs_instance_hv (const struct cs_instance *i, GError **err)
@@ -45,56 +20,83 @@ cs_instance_hv (const struct cs_instance *i, GError **err)
   return cs_hv_open (i->hypervisor, options, err);
 }
 
+/* Is nothing of it awake, so that another may take its place? */
 static gboolean
-is_running (struct cs_instance *i, struct cs_hv *hv)
+is_at_rest (struct cs_instance *i, struct cs_hv *hv)
 {
-  g_autoptr (cs_vm) vm = NULL;
-  if (i->ref.id == NULL || !cs_hv_info (hv, &i->ref, &vm, NULL))
-    return FALSE;
-  return vm->info.state == CAPSTAN_VM_RUNNING || vm->info.state == CAPSTAN_VM_PAUSED ||
-         vm->info.state == CAPSTAN_VM_STOPPING;
+  guint state;
+  return i->ref.id != NULL && !cs_monitor_is_there (i, NULL) && cs_instance_state (i, hv, &state, NULL) &&
+         (state == CAPSTAN_VM_STOPPED || state == CAPSTAN_VM_CRASHED || state == CAPSTAN_VM_GONE);
 }
 
-static gpointer
+static gboolean
 name_taken (const char *name, GError **err)
 {
-  return cs_fail_null (err, CAPSTAN_E_EXISTS, "there is an instance '%s' already: capstan delete %s", name, name);
+  return cs_fail (err, CAPSTAN_E_EXISTS, "there is an instance '%s' already: capstan start %s runs it again, "
+                  "capstan delete %s removes it", name, name, name);
+}
+
+gboolean
+cs_instance_name_check (const char *name, GError **err)
+{
+  return cs_name_check ("instance name", name, FALSE, err) &&
+         (strchr (name, '/') == NULL || cs_fail (err, CS_E_USAGE, "instance name '%s': it has no '/'", name));
+}
+
+int
+cs_instance_names_lock (const char *suffix, GError **err)
+{
+  g_autofree char *top = cs_root_path ("instances", suffix, NULL);
+  g_autofree char *path = g_build_filename (top, ".lock", NULL);
+  return cs_mkdirs (top, 0711, err) ? cs_lock_file (path, TRUE, TRUE, err) : -1;
+}
+
+static void
+set_name (struct cs_instance *i, const char *name, const char *folder)
+{
+  g_free (i->name);
+  g_free (i->dir);
+  i->name = g_strdup (name);
+  i->dir = cs_root_path ("instances", i->suffix, folder, NULL);
+}
+
+/* The folder of that name, or, where an instance that was renamed lies there, another. */
+static gboolean
+make_folder (struct cs_instance *i, const char *name, GError **err)
+{
+  set_name (i, name, name);
+  for (guint n = 1; mkdir (i->dir, 0711) != 0; n++) {
+    if (errno != EEXIST || n == 1000)
+      return cs_fail_errno (err, "create folder %s", i->dir);
+    g_autofree char *folder = g_strdup_printf ("%s~%u", name, n); /* no name has a '~' */
+    set_name (i, name, folder);
+  }
+  return TRUE;
 }
 
 /* Takes a name: the one asked for must be free; otherwise the image's, then -2, -3. A
  * stopped instance that got its name like that makes way. */
-static char *
-take_name (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
+static gboolean
+take_name (struct cs_instance *i, struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
 {
   g_autofree char *base = g_path_get_basename (o->image);
-  const char *suffix = cs_hv_suffix (hv);
-  g_autofree char *top = cs_root_path ("instances", suffix, NULL);
-  g_autofree char *lock_path = g_build_filename (top, ".lock", NULL);
-  if (!cs_mkdirs (top, 0711, err))
-    return NULL;
   /* two that find the same stopped instance must not both take its place */
-  cs_autofd int lock = cs_lock_file (lock_path, TRUE, TRUE, err);
+  cs_autofd int lock = cs_instance_names_lock (i->suffix, err);
   if (lock < 0)
-    return NULL;
+    return FALSE;
   for (guint n = 1; n < 10000; n++) {
     g_autofree char *name = o->name != NULL ? g_strdup (o->name)
                             : n == 1 ? g_strdup (base) : g_strdup_printf ("%s-%u", base, n);
-    g_autofree char *dir = g_build_filename (top, name, NULL);
-    if (mkdir (dir, 0711) == 0)
-      return g_steal_pointer (&name);
-    if (errno != EEXIST)
-      return cs_fail_errno_null (err, "create folder %s", dir);
+    g_autoptr (cs_instance) there = cs_instance_find (name, i->suffix, NULL);
+    if (there == NULL)
+      return make_folder (i, name, err);
     if (o->name != NULL)
       return name_taken (name, err);
-    struct cs_instance *i = cs_instance_find (name, suffix, NULL);
-    g_autofree char *mark = g_build_filename (dir, "auto", NULL);
-    gboolean gone = i != NULL && access (mark, F_OK) == 0 && i->ref.id != NULL && !is_running (i, hv) &&
-                    cs_instance_delete (i, hv, FALSE, NULL);
-    cs_instance_free (i);
-    if (gone && mkdir (dir, 0711) == 0)
-      return g_steal_pointer (&name);
+    g_autofree char *mark = cs_instance_path (there, "auto");
+    if (access (mark, F_OK) == 0 && is_at_rest (there, hv) && cs_instance_delete (there, hv, FALSE, NULL))
+      return make_folder (i, name, err);
   }
-  return cs_fail_null (err, CAPSTAN_E_EXISTS, "no free name for an instance of %s", o->image);
+  return cs_fail (err, CAPSTAN_E_EXISTS, "no free name for an instance of %s", o->image);
 }
 
 /* Everything a machine is made from. Strings are owned, so that the spec can point at them. */
@@ -179,8 +181,8 @@ plan_spec (struct plan *p, const struct cs_instance *i, const struct cs_run_opts
   plan_clear (p);
   p->disk = (struct capstan_disk) { .struct_size = sizeof p->disk, .flags = CAPSTAN_F_BOOT,
     .path = own (p, cs_instance_path (i, i->disk)), .format = i->disk_format };
-  p->nic = (struct capstan_nic) { .struct_size = sizeof p->nic, .mode = o->net, .mac = o->mac,
-    .device = o->bridge, .forwards = (const char *const *) i->forwards };
+  p->nic = (struct capstan_nic) { .struct_size = sizeof p->nic, .mode = i->net, .mac = i->mac,
+    .device = i->device, .forwards = (const char *const *) i->forwards };
   static const char *const roles[] = { "console", "control" }, *const logs[] = { "console.log", "control.log" };
   for (guint k = 0; k < 2; k++) {
     p->serial[k] = (struct capstan_serial) { .struct_size = sizeof p->serial[k], .role = roles[k],
@@ -188,7 +190,7 @@ plan_spec (struct plan *p, const struct cs_instance *i, const struct cs_run_opts
     p->serials[k] = &p->serial[k];
   }
   p->disks[0] = &p->disk;
-  p->nics[0] = strcmp (o->net, "none") != 0 ? &p->nic : NULL;
+  p->nics[0] = strcmp (i->net, "none") != 0 ? &p->nic : NULL;
   p->spec = (struct capstan_vm_spec) { .struct_size = sizeof p->spec, .name = i->backend_name,
     .title = i->name, .uuid = i->uuid, .arch = "x86_64", .guest = i->guest, .accel = o->accel,
     .run_dir = run_dir, .cpus = i->cpus, .memory = i->memory, .disks = p->disks, .nics = p->nics,
@@ -228,13 +230,13 @@ static struct cs_instance *
 instance_new (struct cs_hv *hv, const struct cs_image *im, const struct cs_run_opts *o, GError **err)
 {
   g_autoptr (cs_instance) i = g_new0 (struct cs_instance, 1);
-  guint n = 0;
-  while (o->forwards[n] != NULL)
-    n++;
+  guint n = g_strv_length ((char **) o->forwards);
   i->forwards = g_new0 (char *, n + 1);
   for (guint k = 0; k < n; k++)
     if ((i->forwards[k] = cs_forward_parse (o->forwards[k], err)) == NULL)
       return NULL;
+  if (!cs_net_check (o, err) || !cs_forwards_pick (i->forwards, err))
+    return NULL;
   g_autoptr (GDateTime) now = g_date_time_new_now_utc ();
   i->suffix = g_strdup (cs_hv_suffix (hv));
   i->uuid = cs_uuid_new ();
@@ -247,34 +249,39 @@ instance_new (struct cs_hv *hv, const struct cs_image *im, const struct cs_run_o
   i->memory = o->memory;
   i->cpus = o->cpus;
   i->remove = o->remove;
+  i->restart = g_strdup (o->restart);
+  i->net = g_strdup (o->net);
+  i->device = g_strdup (o->bridge);
+  i->labels = g_strdupv ((char **) o->labels);
+  i->volumes = g_strdupv ((char **) o->volumes);
   return g_steal_pointer (&i);
-}
-
-static void
-set_name (struct cs_instance *i, char *name)
-{
-  g_free (i->name);
-  g_free (i->dir);
-  i->name = name;
-  i->dir = cs_root_path ("instances", i->suffix, name, NULL);
 }
 
 static gboolean
 create (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs_run_opts *o, GError **err)
 {
   struct capstan_caps caps;
-  char *name = o->name != NULL ? g_strdup (o->name) : g_path_get_basename (o->image);
-  set_name (i, name); /* for the check; it is taken after that */
-  if (o->name != NULL && !cs_name_check ("instance name", name, FALSE, err))
+  g_autofree char *base = g_path_get_basename (o->image);
+  const char *name = o->name != NULL ? o->name : base;
+  g_autoptr (cs_instance) there = NULL;
+  if (o->name != NULL && !cs_instance_name_check (name, err))
     return FALSE;
-  if (o->name != NULL && access (i->dir, F_OK) == 0)
-    return name_taken (name, err) != NULL;
+  if (o->name != NULL && (there = cs_instance_find (name, i->suffix, NULL)) != NULL)
+    return name_taken (name, err);
+  set_name (i, name, name); /* for the check; it is taken after that */
+  if (strcmp (o->net, "none") != 0)
+    i->mac = o->mac != NULL ? g_strdup (o->mac) : cs_mac_of_name (i->suffix, name);
   if (!cs_hv_caps (hv, &caps, err) || !plan_boot (p, i, &caps, o->boot, err) || !plan_check (p, hv, i, o, err) ||
-      (name = take_name (hv, o, err)) == NULL)
+      !take_name (i, hv, o, err))
     return FALSE;
-  set_name (i, name);
-  g_autofree char *mark = cs_instance_path (i, "auto");
-  if ((o->name != NULL || cs_write_file (mark, "", 0, 0600, err)) && create_vm (p, hv, i, o, err))
+  if (o->mac == NULL && i->mac != NULL) {
+    g_free (i->mac);
+    i->mac = cs_mac_of_name (i->suffix, i->name);
+  }
+  g_autofree char *mark = cs_instance_path (i, "auto"), *image = cs_instance_path (i, "image.yaml");
+  g_autofree char *index = cs_index_text (p->im->index);
+  if ((o->name != NULL || o->keep || cs_write_file (mark, "", 0, 0600, err)) &&
+      cs_write_file (image, index, strlen (index), 0600, err) && create_vm (p, hv, i, o, err))
     return TRUE;
   cs_instance_delete (i, hv, TRUE, NULL);
   return FALSE;
@@ -298,59 +305,4 @@ cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
     return i;
   cs_instance_free (i);
   return NULL;
-}
-
-gboolean
-cs_instance_delete (struct cs_instance *i, struct cs_hv *hv, gboolean force, GError **err)
-{
-  if (hv != NULL && i->ref.id != NULL && !cs_hv_destroy (hv, &i->ref, force ? CAPSTAN_F_FORCE : 0, err))
-    return FALSE;
-  if (i->backend_name != NULL) {
-    g_autofree char *run_dir = cs_instance_run_dir (i, NULL);
-    if (run_dir != NULL)
-      cs_rmtree (run_dir, NULL);
-  }
-  return cs_rmtree (i->dir, err);
-}
-
-gboolean
-cs_stop_say (int control)
-{
-  return cs_write_all (control, "stop\n", 5, "the control channel", NULL);
-}
-
-gboolean
-cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError **err)
-{
-  g_autoptr (GError) e = NULL;
-  if (!is_running (i, hv))
-    return TRUE;
-  cs_autofd int fd = g_strcmp0 (i->guest, "linux") == 0 ? cs_hv_console (hv, &i->ref, "control", &e) : -1;
-  if (fd < 0 && !is_running (i, hv)) /* it ended meanwhile */
-    return TRUE;
-  if (fd >= 0) {
-    /* each second anew: a guest that is still booting does not listen yet */
-    for (double end = cs_now () + seconds; cs_now () < end;) {
-      g_clear_error (&e);
-      if (!cs_stop_say (fd)) { /* who has the other end of it let go */
-        cs_close_fd (&fd);
-        fd = cs_hv_console (hv, &i->ref, "control", NULL);
-      }
-      if (cs_hv_wait (hv, &i->ref, CAPSTAN_VM_STOPPED, 1000, NULL, &e))
-        return TRUE;
-      if (e->code == CAPSTAN_E_CANCELLED) {
-        g_propagate_error (err, g_steal_pointer (&e));
-        return FALSE;
-      }
-      if (e->code != CAPSTAN_E_TIMEOUT) {
-        cs_warn ("%s", e->message);
-        break;
-      }
-    }
-    if (!is_running (i, hv)) /* it closed the channel by ending */
-      return TRUE;
-    cs_info ("%s did not stop in %u s; powering it off", i->name, seconds);
-  } else
-    cs_info ("%s: this guest cannot be asked to stop; powering it off", i->name);
-  return cs_hv_stop (hv, &i->ref, CAPSTAN_F_FORCE, 0, err);
 }

@@ -5,7 +5,9 @@
 #include "core/base/util.h"
 #include "core/base/yaml.h"
 #include "core/store/store.h"
+#include "core/vm/runs.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,10 +18,13 @@ cs_instance_free (struct cs_instance *i)
   if (i == NULL)
     return;
   char *texts[] = { i->name, i->dir, i->uuid, i->backend_name, i->hypervisor, i->suffix, i->image,
-                    i->guest, i->created, i->cmdline, i->boot, i->connect, i->disk, i->disk_format };
+                    i->guest, i->created, i->cmdline, i->boot, i->connect, i->disk, i->disk_format,
+                    i->restart, i->net, i->device, i->mac };
   for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
     g_free (texts[k]);
   g_strfreev (i->forwards);
+  g_strfreev (i->labels);
+  g_strfreev (i->volumes);
   cs_vm_ref_clear (&i->ref);
   g_free (i);
 }
@@ -39,46 +44,50 @@ cs_instance_save (const struct cs_instance *i, GError **err)
     { "hypervisor", i->hypervisor }, { "image", i->image }, { "guest", i->guest },
     { "created", i->created }, { "cmdline", i->cmdline }, { "boot", i->boot },
     { "connect", i->connect }, { "disk", i->disk }, { "disk_format", i->disk_format },
-    { "id", i->ref.id }, { "state", i->ref.state }, { "remove", i->remove ? "true" : NULL } };
+    { "id", i->ref.id }, { "state", i->ref.state }, { "remove", i->remove ? "true" : NULL },
+    { "restart", i->restart }, { "net", i->net }, { "device", i->device }, { "mac", i->mac } };
   for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
     cs_yaml_put (s, texts[k].key, texts[k].value);
-  g_string_append_printf (s, "memory: %" G_GUINT64_FORMAT "\ncpus: %u\nforwards:%s\n", i->memory,
-                          i->cpus, i->forwards != NULL && i->forwards[0] != NULL ? "" : " []");
-  for (char **f = i->forwards; f != NULL && *f != NULL; f++)
-    g_string_append_printf (s, "  - \"%s\"\n", *f);
+  g_string_append_printf (s, "memory: %" G_GUINT64_FORMAT "\ncpus: %u\n", i->memory, i->cpus);
+  cs_yaml_put_list (s, "forwards", i->forwards);
+  cs_yaml_put_list (s, "labels", i->labels);
+  cs_yaml_put_list (s, "volumes", i->volumes);
   g_autofree char *path = cs_instance_path (i, "instance.yaml");
   gboolean ok = cs_write_file (path, s->str, s->len, 0600, err);
   g_string_free (s, TRUE);
   return ok;
 }
 
+/* folder: the name it was made with, which holds where there is no record. */
 static struct cs_instance *
-load (const char *suffix, const char *name)
+load (const char *suffix, const char *folder)
 {
-  g_autofree char *dir = cs_root_path ("instances", suffix, name, NULL);
+  g_autofree char *dir = cs_root_path ("instances", suffix, folder, NULL);
   g_autofree char *path = g_build_filename (dir, "instance.yaml", NULL);
   g_autoptr (CsYaml) y = cs_yaml_load (path, NULL);
   struct cs_instance *i = g_new0 (struct cs_instance, 1);
-  i->name = g_strdup (name);
   i->suffix = g_strdup (suffix);
   i->dir = g_strdup (dir);
   struct { const char *key; char **where; } const texts[] = {
-    { "uuid", &i->uuid }, { "backend_name", &i->backend_name }, { "hypervisor", &i->hypervisor },
-    { "image", &i->image }, { "guest", &i->guest }, { "created", &i->created },
-    { "cmdline", &i->cmdline }, { "boot", &i->boot }, { "connect", &i->connect },
-    { "disk", &i->disk }, { "disk_format", &i->disk_format }, { "id", &i->ref.id },
-    { "state", &i->ref.state } };
+    { "name", &i->name }, { "uuid", &i->uuid }, { "backend_name", &i->backend_name },
+    { "hypervisor", &i->hypervisor }, { "image", &i->image }, { "guest", &i->guest },
+    { "created", &i->created }, { "cmdline", &i->cmdline }, { "boot", &i->boot },
+    { "connect", &i->connect }, { "disk", &i->disk }, { "disk_format", &i->disk_format },
+    { "id", &i->ref.id }, { "state", &i->ref.state }, { "restart", &i->restart },
+    { "net", &i->net }, { "device", &i->device }, { "mac", &i->mac } };
   for (guint k = 0; k < G_N_ELEMENTS (texts); k++)
     *texts[k].where = g_strdup (cs_yaml_str (y, texts[k].key));
+  if (i->name == NULL || !cs_name_check ("instance name", i->name, TRUE, NULL)) {
+    g_free (i->name);
+    i->name = g_strdup (folder);
+  }
   i->remove = cs_yaml_str (y, "remove") != NULL;
   const char *mem = cs_yaml_str (y, "memory"), *cpus = cs_yaml_str (y, "cpus");
   i->memory = mem != NULL ? g_ascii_strtoull (mem, NULL, 10) : 0;
   i->cpus = cpus != NULL ? (guint) g_ascii_strtoull (cpus, NULL, 10) : 0;
-  const CsYaml *f = cs_yaml_get (y, "forwards");
-  guint n = f != NULL && f->type == CS_YAML_LIST ? f->items->len : 0;
-  i->forwards = g_new0 (char *, n + 1);
-  for (guint k = 0; k < n; k++)
-    i->forwards[k] = g_strdup (((CsYaml *) g_ptr_array_index (f->items, k))->scalar);
+  i->forwards = cs_yaml_strv (y, "forwards");
+  i->labels = cs_yaml_strv (y, "labels");
+  i->volumes = cs_yaml_strv (y, "volumes");
   return i;
 }
 
@@ -110,7 +119,8 @@ cs_instance_find (const char *name, const char *suffix, GError **err)
   g_autoptr (GPtrArray) all = cs_instance_list (err);
   for (guint k = 0; k < all->len; k++) {
     struct cs_instance *i = g_ptr_array_index (all, k);
-    if (strcmp (i->name, name) == 0 && (suffix == NULL || strcmp (suffix, i->suffix) == 0))
+    if ((strcmp (i->name, name) == 0 || g_strcmp0 (i->uuid, name) == 0) &&
+        (suffix == NULL || strcmp (suffix, i->suffix) == 0))
       return g_ptr_array_steal_index (all, k);
   }
   return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
@@ -153,15 +163,16 @@ cs_instance_run_dir (const struct cs_instance *i, GError **err)
 }
 
 /* The last line of control.log, from that byte on, that begins with key; of a long line, its
- * start. The guest writes it, so it may be of any size. */
+ * start. The guest writes it, so it may be of any size. Closes fd. */
 static char *
-control_line (const struct cs_instance *i, guint64 from, const char *key)
+control_line (int fd, guint64 from, const char *key)
 {
-  g_autofree char *path = cs_instance_path (i, "control.log");
   char line[256], *found = NULL;
   gboolean start = TRUE;
-  FILE *f = fopen (path, "re");
-  if (f != NULL && fseeko (f, (off_t) from, SEEK_SET) != 0)
+  FILE *f = fd >= 0 ? fdopen (fd, "r") : NULL;
+  if (f == NULL)
+    cs_close_fd (&fd);
+  else if (fseeko (f, (off_t) from, SEEK_SET) != 0)
     start = FALSE;
   while (f != NULL && fgets (line, sizeof line, f) != NULL) {
     gboolean whole = strchr (line, '\n') != NULL;
@@ -176,10 +187,17 @@ control_line (const struct cs_instance *i, guint64 from, const char *key)
   return found;
 }
 
-gboolean
-cs_instance_exit_status (const struct cs_instance *i, int *ret_status)
+static int
+open_control (const struct cs_instance *i)
 {
-  g_autofree char *v = control_line (i, 0, "exit ");
+  g_autofree char *path = cs_instance_path (i, "control.log");
+  return open (path, O_RDONLY | O_CLOEXEC);
+}
+
+gboolean
+cs_control_exit_status (int fd, guint64 from, int *ret_status)
+{
+  g_autofree char *v = control_line (fd >= 0 ? fcntl (fd, F_DUPFD_CLOEXEC, 0) : -1, from, "exit ");
   char *end;
   if (v == NULL || !g_ascii_isdigit (*v))
     return FALSE;
@@ -188,6 +206,15 @@ cs_instance_exit_status (const struct cs_instance *i, int *ret_status)
     return FALSE;
   *ret_status = (int) n;
   return TRUE;
+}
+
+gboolean
+cs_instance_exit_status (const struct cs_instance *i, int *ret_status)
+{
+  struct cs_run run;
+  cs_autofd int fd = open_control (i);
+  cs_runs_last (i, &run);
+  return cs_control_exit_status (fd, run.control, ret_status);
 }
 
 guint64
@@ -201,6 +228,6 @@ cs_instance_control_size (const struct cs_instance *i)
 gboolean
 cs_instance_said (const struct cs_instance *i, guint64 from, const char *line)
 {
-  g_autofree char *v = control_line (i, from, line);
+  g_autofree char *v = control_line (open_control (i), from, line);
   return v != NULL && *v == '\0';
 }

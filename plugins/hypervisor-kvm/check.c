@@ -71,6 +71,22 @@ is_mac (const char *s)
                     "%*2[0-9a-fA-F]%n", &n) == 0 && n == 17 && s[n] == '\0';
 }
 
+/* A device of the host that the card is joined to: it has to be there, and what it is. */
+static int
+device_check (struct capstan_call *call, const struct capstan_nic *n)
+{
+  int tap = strcmp (n->mode, "tap") == 0;
+  const char *device = n->device != NULL ? n->device : tap ? TAP_DEVICE : BRIDGE_DEVICE, *kind = tap ? "tap device" : "bridge";
+  char path[128];
+  if (strchr (device, '/') != NULL || strlen (device) > 15)
+    REFUSE (CAPSTAN_E_INVAL, "'%s' is no name of a network device", device);
+  snprintf (path, sizeof path, "/sys/class/net/%s/%s", device, tap ? "tun_flags" : "bridge");
+  if (access (path, F_OK) != 0)
+    REFUSE (CAPSTAN_E_NOTFOUND, "network mode %s: %s is no %s of this host%s", n->mode, device, kind,
+            n->device == NULL ? "; -b says which to use" : "");
+  return 0;
+}
+
 static int
 nic_check (struct capstan_call *call, const struct capstan_nic *n)
 {
@@ -92,7 +108,7 @@ nic_check (struct capstan_call *call, const struct capstan_nic *n)
             n->forwards[0], n->mode);
   if (strcmp (n->mode, "vhost") == 0 && access ("/dev/vhost-net", F_OK) != 0)
     REFUSE (CAPSTAN_E_UNSUPPORTED, "network mode vhost: this host has no /dev/vhost-net (modprobe vhost_net)");
-  return 0;
+  return nat ? 0 : device_check (call, n);
 }
 
 /* "running 'web'": the machine of ours that the process is, or "". */
@@ -123,13 +139,23 @@ machine_of (struct kvm *k, pid_t pid, char *to, size_t n)
     virDomainFree (d);
 }
 
-/* Those of all cards at once: none may be there twice. */
-static int
-ports_check (struct capstan_call *call, struct kvm *k, const struct capstan_nic *const *nics)
+int
+ports_check (struct capstan_call *call, struct kvm *k, const char *const *forwards)
 {
-  size_t n = 0;
   char why[512], whose[256];
   pid_t holder;
+  int rc = forwards_check (forwards, why, sizeof why, &holder);
+  if (rc == 0)
+    return 0;
+  machine_of (k, holder, whose, sizeof whose);
+  return capstan_error (call, (uint32_t) -rc, 0, "%s%s%s", why, *whose != '\0' ? "." : "", whose);
+}
+
+/* Those of all cards at once: none may be there twice. */
+static int
+forwards_of_all (struct capstan_call *call, struct kvm *k, const struct capstan_nic *const *nics)
+{
+  size_t n = 0;
   for (const struct capstan_nic *const *c = nics; c != NULL && *c != NULL; c++)
     for (const char *const *f = (*c)->forwards; f != NULL && *f != NULL; f++)
       n++;
@@ -140,12 +166,9 @@ ports_check (struct capstan_call *call, struct kvm *k, const struct capstan_nic 
   for (const struct capstan_nic *const *c = nics; c != NULL && *c != NULL; c++)
     for (const char *const *f = (*c)->forwards; f != NULL && *f != NULL; f++)
       all[n++] = *f;
-  int rc = forwards_check (all, why, sizeof why, &holder);
+  int rc = ports_check (call, k, all);
   free (all);
-  if (rc == 0)
-    return 0;
-  machine_of (k, holder, whose, sizeof whose);
-  return capstan_error (call, (uint32_t) -rc, 0, "%s%s%s", why, *whose != '\0' ? "." : "", whose);
+  return rc;
 }
 
 static int
@@ -172,7 +195,7 @@ devices_check (struct capstan_call *call, struct kvm *k, const struct capstan_vm
   }
   if (n > SERIALS_MAX)
     REFUSE (CAPSTAN_E_LIMIT, "%d serial ports: at most %d", n, SERIALS_MAX);
-  return ports_check (call, k, s->nics);
+  return forwards_of_all (call, k, s->nics);
 }
 
 int

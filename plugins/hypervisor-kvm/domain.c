@@ -107,7 +107,7 @@ interface (xmlTextWriterPtr w, const struct capstan_nic *n)
   xmlTextWriterStartElement (w, X ("interface"));
   attribute (w, "type", tap ? "ethernet" : "bridge");
   xmlTextWriterStartElement (w, X (tap ? "target" : "source"));
-  attribute (w, tap ? "dev" : "bridge", n->device != NULL ? n->device : tap ? "tap0" : "virbr0");
+  attribute (w, tap ? "dev" : "bridge", n->device != NULL ? n->device : tap ? TAP_DEVICE : BRIDGE_DEVICE);
   if (tap)
     attribute (w, "managed", "no");
   xmlTextWriterEndElement (w);

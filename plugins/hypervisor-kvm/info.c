@@ -186,24 +186,18 @@ resource (struct parts *p, const char *kind, const char *what)
   p->resources[p->n_resources++] = keep (p, text);
 }
 
-/* The hostfwd of "user,id=net0,...,hostfwd=tcp:127.0.0.1:8080-:80" as forwards. */
+/* Of QEMU's "user,id=net0,...,hostfwd=tcp:127.0.0.1:8080-:80"; free() the list. */
 static const char **
 forwards_of (struct parts *p, const char *netdev)
 {
-  static const char key[] = ",hostfwd=";
+  char text[128];
   size_t n = 0;
-  for (const char *s = netdev; (s = strstr (s, key)) != NULL; s += sizeof key - 1)
+  for (const char *s = netdev; forward_next (&s, text, sizeof text);)
     n++;
   const char **list = calloc (n + 1, sizeof *list);
   n = 0;
-  for (const char *s = netdev; list != NULL && (s = strstr (s, key)) != NULL;) {
-    char text[128], *dash;
-    s += sizeof key - 1;
-    snprintf (text, sizeof text, "%.*s", (int) strcspn (s, ","), s);
-    if ((dash = strstr (text, "-:")) != NULL)
-      memmove (dash, dash + 1, strlen (dash));
+  for (const char *s = netdev; list != NULL && forward_next (&s, text, sizeof text);)
     list[n++] = keep (p, text);
-  }
   return list;
 }
 
@@ -291,7 +285,7 @@ kvm_emit (struct capstan_call *call, struct kvm *k, virDomainPtr d, int64_t stop
 {
   static const char *const words[] = { "unknown", "creating", "shut off", "running", "paused",
     "crashed", "gone", "starting", "in shutdown", "saved" };
-  char uuid[VIR_UUID_STRING_BUFLEN], number[32], **args;
+  char uuid[VIR_UUID_STRING_BUFLEN], number[32], log[PATH_MAX], **args;
   struct parts p = { .call = call, .max_resources = 64 + 4 * SERIALS_MAX };
   struct xml x;
   int reason, st = kvm_state (d, &reason);
@@ -307,6 +301,8 @@ kvm_emit (struct capstan_call *call, struct kvm *k, virDomainPtr d, int64_t stop
     resource (&p, "pid", number);
   }
   files (&p, &x, args, n_args);
+  if (libvirt_log (k, name, log, sizeof log))
+    resource (&p, "file", log);
   own_nics (&p, args, n_args);
   host_nics (&p, &x);
   struct capstan_vm_info i = { .struct_size = sizeof i, .state = (uint32_t) st, .id = uuid,

@@ -142,8 +142,9 @@ kvm_start (struct capstan_call *call, void *self, const struct capstan_vm_ref *r
   int rc = domain_find (call, self, r, &d);
   if (rc != 0)
     return rc;
-  rc = virDomainCreateWithFlags (d, a->flags & CAPSTAN_F_PAUSED ? VIR_DOMAIN_START_PAUSED : 0);
-  rc = rc < 0 ? kvm_error (call, "start", r->id) : 0;
+  if ((rc = host_ready (call, self, d)) == 0 &&
+      virDomainCreateWithFlags (d, a->flags & CAPSTAN_F_PAUSED ? VIR_DOMAIN_START_PAUSED : 0) < 0)
+    rc = kvm_error (call, "start", r->id);
   virDomainFree (d);
   return rc;
 }
@@ -206,7 +207,27 @@ kvm_destroy (struct capstan_call *call, void *self, const struct capstan_vm_ref 
     virDomainDestroy (d);
   if (rc == 0 && virDomainUndefineFlags (d, VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_NVRAM) < 0)
     rc = kvm_error (call, "remove", r->id);
+  if (rc == 0)
+    libvirt_log_remove (call, self, virDomainGetName (d));
   virDomainFree (d);
+  return rc;
+}
+
+/* Its title alone: the name is the backend's. */
+static int
+kvm_rename (struct capstan_call *call, void *self, const struct capstan_vm_ref *r, const char *title,
+            struct capstan_vm_ref *ret)
+{
+  virDomainPtr d;
+  int rc = domain_find (call, self, r, &d);
+  if (rc != 0)
+    return rc;
+  unsigned flags = VIR_DOMAIN_AFFECT_CONFIG | (virDomainIsActive (d) == 1 ? VIR_DOMAIN_AFFECT_LIVE : 0);
+  if (virDomainSetMetadata (d, VIR_DOMAIN_METADATA_TITLE, title, NULL, NULL, flags) < 0)
+    rc = kvm_error (call, "rename", r->id);
+  virDomainFree (d);
+  if (rc == 0)
+    *ret = *r;
   return rc;
 }
 
@@ -332,7 +353,7 @@ static const struct capstan_hypervisor_ops ops = {
   .struct_size = sizeof ops, .probe = kvm_probe, .open = kvm_open, .close = kvm_close,
   .caps = kvm_caps, .check = kvm_check, .create = kvm_create, .start = kvm_start,
   .stop = kvm_stop, .destroy = kvm_destroy, .pause = kvm_pause, .resume = kvm_resume,
-  .reset = kvm_reset, .wait = kvm_wait, .info = kvm_info, .list = kvm_list,
+  .reset = kvm_reset, .rename = kvm_rename, .wait = kvm_wait, .info = kvm_info, .list = kvm_list,
   .console = kvm_console
 };
 static const struct capstan_option options[] = {

@@ -18,6 +18,8 @@ struct kvm {
   char accel[8], why[160]; /* "kvm" or "tcg", and why not kvm */
 };
 enum { NICS_MAX = 8, SERIALS_MAX = 4 };
+#define BRIDGE_DEVICE "virbr0" /* where none is named */
+#define TAP_DEVICE "tap0"
 
 /* Reports libvirt's last error behind what was attempted; returns -code. */
 int kvm_error (struct capstan_call *call, const char *what, const char *object);
@@ -48,10 +50,23 @@ int kvm_wait_for (struct capstan_call *call, struct kvm *k, const char *id, int 
 /* ---- check.c, domain.c ---- */
 /* 0 if all that the spec says can be done. */
 int spec_check (struct capstan_call *call, struct kvm *k, const struct capstan_vm_spec *s);
+/* Can all of these (NULL-terminated) be bound now? */
+int ports_check (struct capstan_call *call, struct kvm *k, const char *const *forwards);
 int is_q35 (const struct capstan_vm_spec *s);
 #define LABELS_URI "https://github.com/capstan/capstan/labels/1" /* a name, not an address */
 /* The domain's XML; NULL after an error. free(). */
 char *domain_xml (struct capstan_call *call, struct kvm *k, const struct capstan_vm_spec *s);
+
+/* ---- host.c ---- */
+/* Before a start: the ports are free, and QEMU may use the folder of its sockets. */
+int host_ready (struct capstan_call *call, struct kvm *k, virDomainPtr d);
+/* The next forward in QEMU's "user,id=net0,...,hostfwd=tcp:127.0.0.1:8080-:80", as
+ * "tcp:127.0.0.1:8080:80"; 0: no more. */
+int forward_next (const char **netdev, char *text, size_t n);
+/* The file in which libvirt logs for a machine of that name; is it there? It outlives the
+ * machine unless it is removed. */
+int libvirt_log (const struct kvm *k, const char *name, char *path, size_t n);
+void libvirt_log_remove (struct capstan_call *call, const struct kvm *k, const char *name);
 
 /* ---- xml.c ---- */
 struct xml { xmlDocPtr doc; xmlXPathContextPtr context; };

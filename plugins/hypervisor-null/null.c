@@ -4,7 +4,8 @@
  * A machine is a folder under host->dir ("state"). Starting it reads the command line from
  * byte 512 of the boot disk (raw) and writes it to the console log, as a guest would that
  * does nothing else; then it has ended. With the machine option hold=true it stays running
- * until it is stopped. Its console is what comes to the log from then on. */
+ * until it is stopped. One that is "paused" has not begun; one that is "held" goes on where it
+ * was. Its console is what comes to the log from then on. */
 #include "capstan/plugin.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -134,11 +135,15 @@ null_check (struct capstan_call *call, void *self, const struct capstan_vm_spec 
                             "hold", s->params[i].key);
   if (d == NULL || d->path == NULL)
     return capstan_error (call, CAPSTAN_E_INVAL, 0, "a machine needs a disk to boot from");
-  if (d->format == NULL || strcmp (d->format, "raw") != 0)
-    return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "disk %s: only raw disks", d->path);
-  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
+  for (const struct capstan_disk *const *v = s->disks; *v != NULL; v++)
+    if ((*v)->format == NULL || strcmp ((*v)->format, "raw") != 0)
+      return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "disk %s: only raw disks", (*v)->path);
+  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++) {
     if (strcmp ((*n)->mode, "nat") != 0)
       return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "network mode %s is not there", (*n)->mode);
+    if ((*n)->device != NULL)
+      return capstan_error (call, CAPSTAN_E_UNSUPPORTED, 0, "device %s: network mode nat uses none", (*n)->device);
+  }
   return 0;
 }
 
@@ -225,7 +230,10 @@ null_resume (struct capstan_call *call, void *self, const struct capstan_vm_ref 
   int rc = need (call, r->id);
   if (rc != 0)
     return rc;
-  if (strcmp (get (call, r->id, "state"), "paused") != 0)
+  const char *st = get (call, r->id, "state");
+  if (strcmp (st, "held") == 0)
+    return put (call, r->id, "state", "running");
+  if (strcmp (st, "paused") != 0)
     return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is not paused", r->id);
   return run (call, r->id);
 }
@@ -239,7 +247,7 @@ null_pause (struct capstan_call *call, void *self, const struct capstan_vm_ref *
     return rc;
   if (strcmp (get (call, r->id, "state"), "running") != 0)
     return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is not running", r->id);
-  return put (call, r->id, "state", "paused");
+  return put (call, r->id, "state", "held");
 }
 
 static int
@@ -265,11 +273,15 @@ static int
 emit (struct capstan_call *call, const char *id, struct capstan_list *list)
 {
   const char *st = get (call, id, "state");
+  const char *dir = file_of (call, id, ""), *resources[] = { NULL, NULL };
+  char text[4200];
+  snprintf (text, sizeof text, "folder:%s", dir != NULL ? dir : "");
+  resources[0] = text;
   struct capstan_vm_info i = { .struct_size = sizeof i, .id = id, .name = id, .detail = st,
-    .started = INT64_MIN, .stopped = INT64_MIN };
-  i.state = strcmp (st, "running") == 0  ? CAPSTAN_VM_RUNNING
-            : strcmp (st, "paused") == 0 ? CAPSTAN_VM_PAUSED
-                                         : CAPSTAN_VM_STOPPED;
+    .started = INT64_MIN, .stopped = INT64_MIN, .resources = resources };
+  i.state = strcmp (st, "running") == 0 ? CAPSTAN_VM_RUNNING
+            : strcmp (st, "paused") == 0 || strcmp (st, "held") == 0 ? CAPSTAN_VM_PAUSED
+                                                                     : CAPSTAN_VM_STOPPED;
   if (i.state == CAPSTAN_VM_STOPPED)
     i.reason = CAPSTAN_REASON_SHUTDOWN;
   return capstan_host_->emit_vm (list, &i);

@@ -3,31 +3,10 @@
 # guest of guest.S, which boots in no time anywhere.
 . "$top_srcdir/tests/functions.sh"
 . "$top_srcdir/tests/vbox/functions.sh"
-CAPSTAN_HYPERVISOR=${CAPSTAN_TEST_HYPERVISOR:-null}; export CAPSTAN_HYPERVISOR
-real=1
-case $CAPSTAN_HYPERVISOR in
-  null) real=0; requires capstan plugin info null ;;
-  kvm) requires capstan plugin info kvm; requires virsh --version
-    virsh -q list >/dev/null 2>&1 || skip "libvirt does not answer here (tools/start-libvirt starts it)" ;;
-  vbox) use_virtualbox ;;
-  *) fail "CAPSTAN_TEST_HYPERVISOR=$CAPSTAN_HYPERVISOR: null, kvm or vbox" ;;
-esac
-requires as --version
-requires ld --version
-"$top_srcdir/tests/guest/make-guest" guest.img
-mkdir app; echo data >app/data
-# the one as another hypervisor's image, which serves as well
-for kind in osv linux; do
-  printf 'base: guest-%s\ncmdline: /guest 3\nfiles:\n  /data: data\n' $kind >app/Capstanfile
-  (
-    [ $kind = linux ] || CAPSTAN_HYPERVISOR=null
-    status 0 capstan import --guest $kind guest-$kind guest.img
-    status 0 capstan build -C app $kind
-  )
-done
+. "$top_srcdir/tests/guest/functions.sh"
+use_guest
 image_sum () { find "$CAPSTAN_ROOT/repository" -type f ! -name '*.yaml' -exec sha256sum {} + | sort; }
 before=$(image_sum)
-cleanup 'for i in $(capstan instances 2>/dev/null | awk "NR > 1 { print \$1 }"); do capstan delete -f $i; done >/dev/null 2>&1'
 
 # ---- the guest's status is ours, what it prints is what we print ----
 want=0; [ $real = 0 ] || want=3
@@ -55,7 +34,6 @@ status 0 capstan delete flood
 
 # ---- nobody listens: the guest goes on ----
 status 0 capstan run -d --name flood -e '/guest flood' osv
-over () { capstan instances | grep -q "^$1 .* \(stopped\|crashed\) "; }
 wait_for 120 over flood
 status 0 capstan logs flood
 flood out
@@ -63,7 +41,6 @@ status 0 capstan delete flood
 
 # ---- in the background: console both ways, then a stop that is heard ----
 status 0 capstan run -d --name hold -e '/guest hold' linux
-ready () { grep -q '^ready' "$CAPSTAN_ROOT"/instances/*/"$1"/control.log; }
 wait_for 60 ready hold
 status 0 capstan instances
 out_has running
