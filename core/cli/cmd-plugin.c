@@ -2,6 +2,7 @@
 #include "config.h"
 #include "core/base/error.h"
 #include "core/cli/cmd.h"
+#include "core/kit/kit.h"
 #include "core/plugin/loader.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -124,6 +125,50 @@ run_info (struct cs_cli *cli, GError **err)
   return TRUE;
 }
 
+static gboolean
+run_test (struct cs_cli *cli, GError **err)
+{
+  const struct cs_kit_opts o = { .plugin = cs_cli_arg (cli, 0), .options = cs_cli_list (cli, "option"),
+    .machine_options = cs_cli_list (cli, "machine-option"), .url = cs_cli_str (cli, "on"),
+    .image = cs_cli_str (cli, "image"), .suffix = cs_cli_str (cli, "suffix"),
+    .disk = cs_cli_str (cli, "disk"), .kernel = cs_cli_str (cli, "kernel"),
+    .cmdline = cs_cli_str (cli, "cmdline"), .only = cs_cli_list (cli, "case"),
+    .timeout = (guint) cs_cli_num (cli, "timeout") };
+  return cs_kit_run (&o, &cli->exit_status, err);
+}
+
+static const struct cs_opt test_opts[] = {
+  { .short_name = 'o', .name = "option", .type = CS_OPT_LIST, .arg = "KEY=VALUE", .help = "an option of the plugin" },
+  { .name = "on", .type = CS_OPT_STRING, .arg = "URL", .help = "the repository to work on, of a repository plugin" },
+  { .name = "image", .type = CS_OPT_STRING, .arg = "NAME",
+    .help = "an image in it to fetch; nothing is pushed then" },
+  { .name = "suffix", .type = CS_OPT_STRING, .arg = "SUFFIX", .help = "of the image files there", .def = "qemu" },
+  { .name = "machine-option", .type = CS_OPT_LIST, .arg = "KEY=VALUE",
+    .help = "an option of the machines that a hypervisor plugin makes" },
+  { .name = "disk", .type = CS_OPT_STRING, .arg = "FILE", .comp = CS_COMP_FILE,
+    .help = "a raw disk that they boot; without it an empty one" },
+  { .name = "kernel", .type = CS_OPT_STRING, .arg = "FILE", .comp = CS_COMP_FILE,
+    .help = "a kernel that they boot" },
+  { .name = "cmdline", .type = CS_OPT_STRING, .arg = "TEXT", .help = "the command line of it" },
+  { .name = "case", .type = CS_OPT_LIST, .arg = "NAME", .help = "only this one; it can be repeated" },
+  { .name = "timeout", .type = CS_OPT_UINT, .arg = "SECONDS", .help = "for each case", .def = "300" },
+  { .name = NULL } };
+static const struct cs_cmd cmd_test = { .name = "test", .args = "NAME|FILE", .min_args = 1, .max_args = 1,
+  .comp = CS_COMP_PLUGIN, .opts = test_opts, .summary = "Try whether a plugin keeps the contract",
+  .run = run_test,
+  .text = "Runs a plugin through what every plugin has to hold to (capstan-plugin(3)), and prints a line for "
+          "each case: ok, FAIL with the reason, or skip with the reason. FILE, which has a '/' in it, is the "
+          "plugin's shared object. Each case runs in a process of its own, so that one that crashes or hangs "
+          "is only one that failed.\n\n"
+          "A hypervisor plugin makes, starts and destroys machines that boot an empty disk, or what --disk or "
+          "--kernel names. A repository plugin works on the repository --on: it pushes images of 1 MiB under "
+          "names that begin with capstan-contract, changes, fetches and removes them, and leaves everything "
+          "else alone.\n\n"
+          "The exit status is 0 if all is well, 1 if a case failed, and 77 if the plugin cannot work here or "
+          "has no repository to work on.",
+  .examples = "capstan plugin test ./hypervisor-mine.so\n"
+              "capstan plugin test ./repo-mine.so --on mine:/srv/images" };
+
 static const struct cs_opt list_opts[] = {
   { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
 static const struct cs_cmd cmd_list = { .name = "list", .args = "", .opts = list_opts,
@@ -132,6 +177,6 @@ static const struct cs_cmd cmd_list = { .name = "list", .args = "", .opts = list
 static const struct cs_cmd cmd_info = { .name = "info", .args = "NAME", .min_args = 1,
   .max_args = 1, .comp = CS_COMP_PLUGIN, .summary = "Show a plugin and its options",
   .text = "Shows what a plugin is and the options it takes.", .run = run_info };
-static const struct cs_cmd *const subs[] = { &cmd_list, &cmd_info, NULL };
+static const struct cs_cmd *const subs[] = { &cmd_list, &cmd_info, &cmd_test, NULL };
 const struct cs_cmd cs_cmd_plugin = { .name = "plugin", .args = "",
-  .summary = "Show the plugins", .sub = subs };
+  .summary = "Show and test plugins", .sub = subs };

@@ -162,6 +162,20 @@ cs_plugins (void)
   return all;
 }
 
+struct cs_plugin *
+cs_plugin_add (const char *file)
+{
+  g_autofree char *dir = g_path_get_dirname (file), *stem = g_path_get_basename (file);
+  char *dot = strrchr (stem, '.');
+  if (dot != NULL && dot > stem)
+    *dot = '\0';
+  struct cs_plugin *p = describe (dir, stem);
+  g_free (p->file); /* whatever its name ends with */
+  p->file = g_strdup (file);
+  g_ptr_array_insert (cs_plugins (), 0, p);
+  return p;
+}
+
 /* A name goes before the alias of another. */
 struct cs_plugin *
 cs_plugin_find (const char *kind, const char *name)

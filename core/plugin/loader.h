@@ -27,6 +27,8 @@ GPtrArray *cs_plugins (void);
 struct cs_plugin *cs_plugin_find (const char *kind, const char *name);
 /* The one of its kind and name that goes before it on the search path, or NULL. */
 const struct cs_plugin *cs_plugin_shadowed (const struct cs_plugin *p);
+/* One that is no part of the search path, from its .so: it goes before all others. */
+struct cs_plugin *cs_plugin_add (const char *file);
 /* Maps it and negotiates; once. FALSE: p->refused says why, and so does err. */
 gboolean cs_plugin_load (struct cs_plugin *p, GError **err);
 

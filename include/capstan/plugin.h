@@ -365,8 +365,8 @@ struct capstan_hypervisor_ops {
                   const struct capstan_console_req *, struct capstan_console_rsp *);
   /* 1.1 appends here */
 };
-/* How repositories work. What is said here holds for every plugin; tests/repo/suite.sh and
- * tests/plugin/contract-repo check it.
+/* How repositories work. What is said here holds for every plugin; `capstan plugin test'
+ * and tests/repo/suite.sh check it.
  *
  * Choosing. The .plugin file says `schemes: http,https` (what stands before the first ':')
  * and `patterns: https:*.git, github.com/?*` ('*' is any text, '/' too; '?' is one

@@ -44,9 +44,9 @@ emit (struct capstan_call *call, struct capstan_list *list, const char *commit, 
 }
 
 static int
-nothing_yet (struct git *g, struct capstan_call *call, const struct git_tip *t)
+nothing_yet (struct git *g, struct capstan_call *call, const struct git_tip *t, const char *what)
 {
-  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "%s has no branch %s%s", g->url,
+  return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "%s has no '%s': there is no branch %s%s", g->url, what,
                         t->ref + strlen ("refs/heads/"),
                         g->branch == NULL ? ", and none that its HEAD names: it is empty, or the option "
                                             "branch=NAME of the repository says which one counts" : "");
@@ -62,7 +62,7 @@ git_resolve (struct capstan_call *call, void *self, const struct capstan_query *
   const char *suffix = git_param (q->params, q->n_params, "suffix", "qemu");
   int rc = git_tip (g, call, q->name, q->version, &t);
   if (rc == 0 && *t.oid == '\0')
-    rc = nothing_yet (g, call, &t);
+    rc = nothing_yet (g, call, &t, q->name);
   if (rc == 0)
     rc = git_need (g, call, t.oid);
   if (rc == 0)
@@ -270,7 +270,7 @@ git_fetch (struct capstan_call *call, void *self, const struct capstan_fetch_req
   int rc = q->ref != NULL ? git_ref_split (call, q->ref, &commit, &name)
                           : git_tip (g, call, NULL, NULL, &t);
   if (rc == 0 && *commit == '\0')
-    rc = nothing_yet (g, call, &t);
+    rc = nothing_yet (g, call, &t, q->parts != NULL && q->parts[0] != NULL ? q->parts[0]->path : "image");
   if (rc == 0)
     rc = git_need (g, call, commit);
   if (rc == 0 && name != NULL)

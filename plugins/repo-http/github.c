@@ -449,9 +449,10 @@ github_fetch (struct repo *r, struct capstan_call *call, const struct capstan_fe
               struct capstan_sink *sink, struct capstan_fetch_rsp *ret)
 {
   int rc = 0;
-  ret->ref = q->ref;
   for (const struct capstan_part *const *p = q->parts; rc == 0 && *p != NULL; p++)
     rc = fetch_asset (r, call, *p, sink);
+  if (rc == 0)
+    ret->ref = q->ref;
   return rc;
 }
 

@@ -162,7 +162,7 @@ static int
 flat_fetch (struct repo *r, struct capstan_call *call, const struct capstan_fetch_req *q,
             struct capstan_sink *sink, struct capstan_fetch_rsp *ret)
 {
-  const char *etag, *suffix, *name;
+  const char *etag, *suffix, *name, *now = NULL;
   int rc = 0;
   if (q->if_none_match != NULL && q->ref != NULL) {
     struct entry_state s;
@@ -174,9 +174,8 @@ flat_fetch (struct repo *r, struct capstan_call *call, const struct capstan_fetc
       return rc;
     if (strcmp (s.etag, q->if_none_match) == 0)
       return capstan_error (call, CAPSTAN_E_NOT_MODIFIED, 0, "%s has not changed", name);
-    ret->etag = capstan_host_->keep (call, s.etag, SIZE_MAX);
+    now = capstan_host_->keep (call, s.etag, SIZE_MAX);
   }
-  ret->ref = q->ref;
   for (const struct capstan_part *const *p = q->parts; rc == 0 && p != NULL && *p != NULL; p++) {
     struct wanted w = { .path = (*p)->path, .url = repo_url_of (r, call, (*p)->path),
                         .size = UINT64_MAX, .auth = &r->auth, .connections = r->connections,
@@ -185,7 +184,11 @@ flat_fetch (struct repo *r, struct capstan_call *call, const struct capstan_fetc
     w.whole = n >= 10 && strcmp (w.path + n - 10, "index.yaml") == 0;
     rc = w.url != NULL ? fetch_file (r->http, call, &w, *p, sink) : -CAPSTAN_E_NOMEM;
   }
-  return rc;
+  if (rc != 0)
+    return rc;
+  ret->ref = q->ref;
+  ret->etag = now;
+  return 0;
 }
 
 static int

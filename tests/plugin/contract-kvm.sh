@@ -2,4 +2,4 @@
 . "$top_srcdir/tests/functions.sh"
 capstan plugin info kvm >/dev/null 2>&1 || skip "hypervisor-kvm is not built"
 command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
-CAPSTAN_TEST_PLUGIN=kvm "$top_builddir/run" "$top_builddir/tests/plugin/contract"
+capstan plugin test kvm

@@ -189,6 +189,10 @@ status 0 capstan repo rm --repo $repo large
 status 0 capstan repo rm --repo $repo new
 [ "$(s3 GET 'images?list-type=2' | grep -c '<Key>')" = 0 ] || fail "something is left"
 
+# ---- the contract suite ----
+AWS_ENDPOINT_URL=$S3_ENDPOINT capstan plugin test s3 --on $repo || fail "the contract"
+[ "$(s3 GET 'images?list-type=2' | grep -c '<Key>')" = 0 ] || fail "the contract suite leaves something"
+
 # ---- more than one page of a listing ----
 python3 - "$S3_ENDPOINT" "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" <<'END' >urls
 import hashlib, sys

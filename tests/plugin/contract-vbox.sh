@@ -1,0 +1,6 @@
+#!/bin/sh
+. "$top_srcdir/tests/functions.sh"
+. "$top_srcdir/tests/vbox/functions.sh"
+use_virtualbox
+capstan plugin test vbox
+vbox_empty
