@@ -34,7 +34,7 @@ run_packages='git libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qem
   qemu-system-x86 qemu-utils busybox-static grub-common grub-pc-bin cpio kmod procps xz-utils zstd'
 test_packages='libcmocka-dev clang g++ libclang-rt-14-dev e2fsprogs python3 curl
   valgrind util-linux procps binutils man-db groff-base libvirt-clients bash-completion zsh fish lighttpd patchelf
-  openssl nginx-light ceph-mon ceph-osd ceph-common radosgw'
+  openssl openssh-server nginx-light ceph-mon ceph-osd ceph-common radosgw'
 
 # tests at once: one more than there are processors, as those that boot machines wait for each other
 jobs=$(($(nproc) + 1))

@@ -111,12 +111,35 @@ check_version (const struct pull *p, GError **err)
 }
 
 static gboolean
-look (struct pull *p, GError **err)
+ask (struct pull *p, const char *version, GError **err)
 {
   pull_clear (p);
-  p->entry = cs_repo_resolve (p->r, p->o->name, p->o->version, p->o->suffix, err);
+  p->entry = cs_repo_resolve (p->r, p->o->name, version, p->o->suffix, err);
   p->m = p->entry != NULL ? cs_repo_manifest (p->r, p->entry, err) : NULL;
-  if (p->m == NULL || !check_version (p, err) || !pick_file (p, err))
+  return p->m != NULL;
+}
+
+/* What a repository with versions does not know as one may be what the newest calls itself. */
+static gboolean
+ask_for_version (struct pull *p, GError **err)
+{
+  GError *why = NULL;
+  if (ask (p, p->o->version, &why))
+    return check_version (p, err);
+  gboolean again = why->code == CAPSTAN_E_NOTFOUND && p->o->version != NULL &&
+                   (cs_rp_bits (p->r->rp) & CAPSTAN_REPO_VERSIONS) != 0;
+  if (again && ask (p, NULL, NULL) && g_strcmp0 (p->m->index->version, p->o->version) == 0) {
+    g_error_free (why);
+    return TRUE;
+  }
+  g_propagate_error (err, why);
+  return FALSE;
+}
+
+static gboolean
+look (struct pull *p, GError **err)
+{
+  if (!ask_for_version (p, err) || !pick_file (p, err))
     return FALSE;
   cs_index_select (p->m->index, p->o->suffix);
   p->label = g_strdup_printf ("%s of %s", p->o->name, cs_repo_url (p->r));

@@ -11,6 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* No large file is taken into memory, no pack mapped whole. */
+#define LOCAL_SERVER "-c core.bigFileThreshold=1m -c core.packedGitWindowSize=1m -c core.packedGitLimit=8m"
+
 extern char **environ;
 
 struct env {
@@ -36,23 +39,33 @@ env_conf (struct env *e, const char *key, const char *value)
 
 /* Of the user's GIT_ variables these stay: who he is, and how he reaches servers. */
 static int
-is_kept (const char *var)
+is_kept (const char *var, int own_ca)
 {
   static const char *const kept[] = { "SSH", "SSH_COMMAND", "SSH_VARIANT", "ASKPASS", "EXEC_PATH",
     "SSL_CAINFO", "SSL_CAPATH", "SSL_CERT", "SSL_KEY", "CONFIG_GLOBAL", "AUTHOR_NAME",
     "AUTHOR_EMAIL", "AUTHOR_DATE", "COMMITTER_NAME", "COMMITTER_EMAIL", "COMMITTER_DATE" };
   size_t n = strcspn (var, "=");
+  if (own_ca && strncmp (var, "GIT_SSL_CA", 10) == 0)
+    return 0;
   for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
     if (n == 4 + strlen (kept[i]) && strncmp (var + 4, kept[i], n - 4) == 0)
       return 1;
   return 0;
 }
 
+/* Secrets for capstan are none of git's business. */
+static int
+is_dropped (struct git *g, const char *var)
+{
+  return strncmp (var, "CAPSTAN_SECRET_", 15) == 0 ||
+         (strncmp (var, "GIT_", 4) == 0 && !is_kept (var, g->ca != NULL));
+}
+
 static void
-env_close (struct env *e)
+env_close (struct git *g, struct env *e)
 {
   for (char **v = environ; *v != NULL; v++)
-    if (strncmp (*v, "GIT_", 4) == 0 && !is_kept (*v))
+    if (is_dropped (g, *v))
       env_add (e, git_take (e->call, *v, strcspn (*v, "=")));
   static const char *const set[] = { "GIT_CONFIG_NOSYSTEM=1", "GIT_ATTR_NOSYSTEM=1",
     "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C",
@@ -89,14 +102,17 @@ env_net (struct git *g, struct env *e, const struct git_cmd *c, int secret_fd)
   if (!own)
     env_conf (e, "core.sshCommand", ssh);
   env_conf (e, "remote.origin.url", g->url);
-  if (strcmp (g->scheme, "file") == 0) /* where we are the server, filters are allowed */
-    env_conf (e, "remote.origin.uploadpack", "git -c uploadpack.allowFilter=true upload-pack");
+  if (strcmp (g->scheme, "file") == 0) { /* here we are the server as well */
+    env_conf (e, "remote.origin.uploadpack", "git " LOCAL_SERVER " -c uploadpack.allowFilter=true "
+              "-c uploadpack.packObjectsHook=env upload-pack"); /* env: no program of anybody's */
+    env_conf (e, "remote.origin.receivepack", "git " LOCAL_SERVER " -c receive.unpackLimit=1 receive-pack");
+  }
   env_conf (e, "remote.origin.promisor", "true");
   env_conf (e, "remote.origin.partialclonefilter", git_text (e->call, "blob:limit=%d", SMALL_BLOB));
   if (c->flags & GIT_BLOB)
     env_conf (e, "fetch.negotiationAlgorithm", "noop");
-  if (g->ca != NULL)
-    env_conf (e, "http.sslCAInfo", g->ca);
+  if (g->ca != NULL) /* unlike http.sslCAInfo it comes before all that the user has set */
+    env_add (e, git_text (e->call, "GIT_SSL_CAINFO=%s", g->ca));
   if (secret_fd < 0)
     return;
   /* An empty helper is the end of those that came before. */
@@ -132,10 +148,10 @@ git_environment (struct git *g, struct capstan_call *call, const struct git_cmd 
 {
   struct env e = { .call = call, .room = 64 };
   for (char **v = environ; *v != NULL; v++)
-    e.room += strncmp (*v, "GIT_", 4) == 0;
+    e.room += (size_t) is_dropped (g, *v);
   if ((e.v = calloc (e.room, sizeof *e.v)) == NULL)
     return NULL;
-  env_close (&e);
+  env_close (g, &e);
   if (c->flags & GIT_NET)
     env_net (g, &e, c, secret_fd);
   else
@@ -156,40 +172,54 @@ git_environment (struct git *g, struct capstan_call *call, const struct git_cmd 
   return e.v;
 }
 
-void
-git_secret (struct capstan_call *call, const char *realm, const char **ret_user,
-            const char **ret_password, const char **ret_key)
+static void
+ask_realm (struct capstan_call *call, const char *realm, struct git_secret *ret)
 {
   const struct capstan_host *h = capstan_host_;
-  const char *user = NULL, *password = NULL, *key = NULL;
-  if (strncmp (realm, "https://github.com", 18) == 0 && (realm[18] == '/' || realm[18] == '\0'))
-    password = getenv ("GITHUB_TOKEN");
-  if (password != NULL && *password == '\0')
-    password = NULL;
-  if (password == NULL && (password = h->secret (call, realm, "token")) != NULL)
-    key = "token";
-  if (password == NULL && (password = h->secret (call, realm, "password")) != NULL) {
-    key = "password";
-    user = h->secret (call, realm, "username");
+  if ((ret->password = h->secret (call, realm, "token")) != NULL)
+    ret->key = "token";
+  else if ((ret->password = h->secret (call, realm, "password")) != NULL) {
+    ret->key = "password";
+    ret->user = h->secret (call, realm, "username");
   }
-  *ret_user = user != NULL || password == NULL ? user : "x-access-token"; /* any name does */
-  *ret_password = password;
-  *ret_key = key;
+  ret->realm = realm;
+}
+
+void
+git_secret (struct capstan_call *call, const char *realm, struct git_secret *ret)
+{
+  const char *token = getenv ("GITHUB_TOKEN"), *host = strstr (realm, "://");
+  *ret = (struct git_secret){ 0 };
+  if (token != NULL && *token != '\0' && strncmp (realm, "https://github.com", 18) == 0 &&
+      (realm[18] == '/' || realm[18] == '\0'))
+    ret->password = token;
+  else
+    ask_realm (call, realm, ret);
+  const char *path = host != NULL ? strchr (host + 3, '/') : NULL;
+  if (ret->password == NULL && path != NULL)
+    ask_realm (call, git_take (call, realm, (size_t) (path - realm)), ret);
+  if (ret->user == NULL && ret->password != NULL)
+    ret->user = "x-access-token"; /* any name does */
+}
+
+void
+git_secret_tell (struct capstan_call *call, const struct git_secret *s, int rc)
+{
+  if (s->key != NULL && (rc == 0 || rc == -CAPSTAN_E_AUTH))
+    capstan_host_->secret_result (call, s->realm, s->key, rc == 0);
 }
 
 /* In memory that only this process and its children see. */
 int
-git_secret_file (struct git *g, struct capstan_call *call, const char **ret_key)
+git_secret_file (struct git *g, struct capstan_call *call, struct git_secret *ret)
 {
-  const char *user, *password;
-  *ret_key = NULL;
-  if (*g->realm == '\0')
-    return -1;
-  git_secret (call, g->realm, &user, &password, ret_key);
-  if (password == NULL)
+  *ret = (struct git_secret){ 0 };
+  if (*g->realm != '\0')
+    git_secret (call, g->realm, ret);
+  if (ret->password == NULL)
     return -1;
   int fd = memfd_create ("capstan-git", MFD_CLOEXEC);
-  if (fd >= 0 && dprintf (fd, "username=%s\npassword=%s\n", user, password) < 0) {
+  if (fd >= 0 && dprintf (fd, "username=%s\npassword=%s\n", ret->user, ret->password) < 0) {
     close (fd);
     fd = -1;
   }

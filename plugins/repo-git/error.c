@@ -145,6 +145,10 @@ git_failed (struct git *g, struct capstan_call *call, const struct git_cmd *c)
       hint = known[i].hint;
       break;
     }
+  if (code == CAPSTAN_E_NOTFOUND && strcmp (c->args[0], "push") == 0) { /* it was just read */
+    code = CAPSTAN_E_PERM;
+    hint = "the server takes no pushes";
+  }
   if (code == CAPSTAN_E_IO && c->status > 128)
     said = git_text (call, "%s (signal %d)", said, c->status - 128);
   return capstan_error (call, code, 0, "%s: git %s: %s%s%s", g->url, c->args[0], said,

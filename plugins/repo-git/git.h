@@ -77,12 +77,14 @@ int git_run (struct git *, struct capstan_call *, struct git_cmd *);
  * the child reads the credentials, or -1. */
 const char **git_environment (struct git *, struct capstan_call *, const struct git_cmd *,
                               int secret_fd);
-/* What the host knows for a realm; NULL: nothing. key: what it is called there, for
- * secret_result, or NULL: it came from elsewhere. */
-void git_secret (struct capstan_call *, const char *realm, const char **ret_user,
-                 const char **ret_password, const char **ret_key);
-/* The same for the repository, as a helper of git would say it; -1: there is nothing. */
-int git_secret_file (struct git *, struct capstan_call *, const char **ret_key);
+/* What the host knows for a realm, or else for its host alone. password NULL: nothing. key:
+ * what it is called there; NULL: it came from elsewhere. */
+struct git_secret { const char *user, *password, *key, *realm; };
+void git_secret (struct capstan_call *, const char *realm, struct git_secret *ret);
+/* What became of it, so that the host can forget what is wrong. */
+void git_secret_tell (struct capstan_call *, const struct git_secret *, int rc);
+/* That of the repository, as a helper of git would say it; -1: there is nothing. */
+int git_secret_file (struct git *, struct capstan_call *, struct git_secret *ret);
 /* How ssh is run: as the user has told git (*ret_own then), or in a way that asks nothing
  * and notices a server that is gone. */
 const char *git_ssh_command (struct git *, struct capstan_call *, int *ret_own);
@@ -135,10 +137,11 @@ int git_size (struct git *, struct capstan_call *, const char *objects, const ch
 /* A small blob that is here, NUL-terminated. */
 int git_blob (struct git *, struct capstan_call *, const char *oid, const char **ret,
               size_t *ret_len);
-/* Gets a large blob into a folder of objects, and holds a lock on it. done: 1 when it is not
+/* Gets a large blob of a commit into a folder of objects, and holds a lock on it. done: 1 when it is not
  * wanted any more; otherwise it stays for the next attempt. */
 struct git_large { const char *objects; int lock; };
-int git_large_get (struct git *, struct capstan_call *, const char *oid, struct git_large *ret);
+int git_large_get (struct git *, struct capstan_call *, const char *commit, const char *oid,
+                   struct git_large *ret);
 void git_large_put (struct git_large *, int done);
 
 /* ---- file.c: folders and locks of the cache ---- */

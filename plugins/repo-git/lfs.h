@@ -23,7 +23,7 @@ struct lfs {
   struct http *http;
   const char *url;       /* without a '/' at its end */
   struct http_auth auth; /* for requests to the origin of url */
-  const char *key;       /* what the host called the secret; NULL: not from the host */
+  struct git_secret secret;
   const char *filled;    /* what a credential helper of git gave, or NULL */
   struct capstan_kv headers[16]; size_t n_headers; /* given by ssh with the URL */
 };

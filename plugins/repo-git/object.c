@@ -133,17 +133,34 @@ git_blob (struct git *g, struct capstan_call *call, const char *oid, const char 
   return rc;
 }
 
+/* A server of Git's older protocol, as behind an sshd that does not hand on GIT_PROTOCOL, gives
+ * commits only, and so all that is in one. */
 static int
-fetch_large (struct git *g, struct capstan_call *call, const char *oid, const char *objects)
+fetch_all (struct git *g, struct capstan_call *call, const char *commit, const char *objects)
+{
+  struct git_cmd c = { .args = GIT_ARGS ("fetch", "--progress", "--no-tags", "--no-filter", "--refetch",
+                                         "--no-write-fetch-head", "--", "origin", commit),
+                       .flags = GIT_NET | GIT_BLOB, .objects = objects, .phase = "clone" };
+  capstan_log (call, CAPSTAN_LOG_INFO, "%s: the server gives no single files, so all images are fetched; "
+               "an sshd hands them out with AcceptEnv GIT_PROTOCOL", g->url);
+  return git_run (g, call, &c);
+}
+
+static int
+fetch_large (struct git *g, struct capstan_call *call, const char *commit, const char *oid,
+             const char *objects)
 {
   struct git_cmd c = { .args = GIT_ARGS ("fetch", "--progress", "--no-tags", "--filter=blob:none",
                                          "--no-write-fetch-head", "--", "origin", oid),
                        .flags = GIT_NET | GIT_BLOB, .objects = objects, .phase = "clone" };
-  return git_run (g, call, &c);
+  int rc = git_run (g, call, &c);
+  return rc == -CAPSTAN_E_UNSUPPORTED && strstr (c.err, "unadvertised object") != NULL
+             ? fetch_all (g, call, commit, objects) : rc;
 }
 
 int
-git_large_get (struct git *g, struct capstan_call *call, const char *oid, struct git_large *ret)
+git_large_get (struct git *g, struct capstan_call *call, const char *commit, const char *oid,
+               struct git_large *ret)
 {
   const char *dir = git_path (g, call, git_text (call, "blobs/%s", oid));
   uint64_t size = UINT64_MAX;
@@ -154,7 +171,7 @@ git_large_get (struct git *g, struct capstan_call *call, const char *oid, struct
   if ((rc = git_mkdirs (call, dir)) == 0)
     rc = git_size (g, call, dir, oid, &size);
   if (rc == 0 && size == UINT64_MAX)
-    rc = fetch_large (g, call, oid, dir);
+    rc = fetch_large (g, call, commit, oid, dir);
   if (rc == 0)
     *ret = (struct git_large){ dir, lock };
   else

@@ -207,10 +207,11 @@ send_blob (struct git *g, struct capstan_call *call, const struct git_image *i, 
 }
 
 static int
-send_large (struct git *g, struct capstan_call *call, struct git_image *i, struct capstan_sink *sink)
+send_large (struct git *g, struct capstan_call *call, const char *commit, struct git_image *i,
+            struct capstan_sink *sink)
 {
   struct git_large l;
-  int rc = git_large_get (g, call, i->file.oid, &l);
+  int rc = git_large_get (g, call, commit, i->file.oid, &l);
   if (rc != 0)
     return rc;
   if ((rc = git_size (g, call, l.objects, i->file.oid, &i->size)) == 0)
@@ -239,7 +240,7 @@ fetch_part (struct git *g, struct capstan_call *call, const char *commit, const 
   struct capstan_file f = image_file (&i);
   if (i.lfs != NULL)
     return lfs_download (g, call, commit, &i, &f, sink);
-  return i.size != UINT64_MAX ? send_blob (g, call, &i, NULL, sink) : send_large (g, call, &i, sink);
+  return i.size != UINT64_MAX ? send_blob (g, call, &i, NULL, sink) : send_large (g, call, commit, &i, sink);
 }
 
 /* All files of the entry, where no parts are named. */

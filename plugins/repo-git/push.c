@@ -80,21 +80,28 @@ choose_way (struct push *p, struct out *o, int marked)
   return 0;
 }
 
-/* What the repository's .gitattributes say of a file: is it of LFS? */
+/* The .gitattributes that count for the folder: the root's and its own. */
+struct attributes { const char *root, *own; };
+
 static int
-marked_in (struct git *g, struct capstan_call *call, const char *commit, const char *dir, const char *name,
-           int *ret)
+read_attributes (struct git *g, struct capstan_call *call, const char *commit, const char *dir,
+                 struct attributes *ret)
 {
   struct git_files l = { 0 };
-  const char *text = "", *path = git_text (call, "%s%s.gitattributes", dir, *dir != '\0' ? "/" : "");
-  size_t n = 0;
-  int rc = git_ls (g, call, commit, path, 0, &l);
-  uint64_t size = UINT64_MAX;
-  if (rc == 0 && l.n == 1 && (rc = git_size (g, call, NULL, l.v[0].oid, &size)) == 0 && size < SMALL_BLOB)
-    rc = git_blob (g, call, l.v[0].oid, &text, &n);
+  const char *own = git_text (call, "%s%s.gitattributes", dir, *dir != '\0' ? "/" : "");
+  *ret = (struct attributes){ "", "" };
+  int rc = *commit != '\0' ? git_ls (g, call, commit, ".gitattributes", 0, &l) : 0;
+  if (rc == 0 && *commit != '\0' && *dir != '\0')
+    rc = git_ls (g, call, commit, own, 0, &l);
+  for (size_t i = 0; i < l.n && rc == 0; i++) {
+    const char **to = strcmp (l.v[i].path, own) == 0 ? &ret->own : &ret->root;
+    uint64_t size = UINT64_MAX;
+    size_t n;
+    rc = git_size (g, call, NULL, l.v[i].oid, &size);
+    if (rc == 0 && size < SMALL_BLOB)
+      rc = git_blob (g, call, l.v[i].oid, to, &n);
+  }
   git_files_free (&l);
-  if (rc == 0)
-    lfs_attributes_say (text, name, ret);
   return rc;
 }
 
@@ -105,6 +112,9 @@ take_files (struct push *p, const char *commit, const char *dir)
   size_t n = h->source_count (p->source);
   int rc = n <= FILES_AT_ONCE ? 0
            : capstan_error (p->call, CAPSTAN_E_LIMIT, 0, "a push of more than %d files", FILES_AT_ONCE);
+  struct attributes said;
+  if (rc == 0)
+    rc = read_attributes (p->g, p->call, commit, dir, &said);
   for (size_t i = 0; i < n && rc == 0; i++) {
     const struct capstan_file *f = h->source_file (p->source, (uint32_t) i);
     if (f == NULL || f->path == NULL || f->wire_size == UINT64_MAX)
@@ -113,12 +123,10 @@ take_files (struct push *p, const char *commit, const char *dir)
     struct out *o = &p->out[p->n++];
     *o = (struct out){ .file = f, .name = slash != NULL ? slash + 1 : f->path, .size = f->wire_size };
     int marked = 0;
-    if (*commit != '\0' && *dir != '\0')
-      rc = marked_in (p->g, p->call, commit, "", git_text (p->call, "%s/%s", dir, o->name), &marked);
-    if (rc == 0 && *commit != '\0')
-      rc = marked_in (p->g, p->call, commit, dir, o->name, &marked);
-    if (rc == 0)
-      rc = choose_way (p, o, marked);
+    if (*dir != '\0')
+      lfs_attributes_say (said.root, git_text (p->call, "%s/%s", dir, o->name), &marked);
+    lfs_attributes_say (said.own, o->name, &marked);
+    rc = choose_way (p, o, marked);
     p->total += o->size;
   }
   return rc;

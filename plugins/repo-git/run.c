@@ -16,7 +16,8 @@ enum { ARGS_MAX = 64, PIECE = 256 * 1024, ERR_KEPT = 8192, SILENCE_MS = 120000 }
 
 static const char *const fixed_args[] = {
   "git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=", "-c", "core.symlinks=false",
-  "-c", "core.bigFileThreshold=1m", "-c", "protocol.ext.allow=never", "-c", "protocol.version=2",
+  "-c", "core.bigFileThreshold=1m", "-c", "core.packedGitWindowSize=1m",
+  "-c", "core.packedGitLimit=8m", "-c", "protocol.ext.allow=never", "-c", "protocol.version=2",
   "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false",
   "-c", "fetch.recurseSubmodules=false", "-c", "push.followTags=false", "-c", "http.sslVerify=true",
   "-c", "http.followRedirects=initial", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60",
@@ -255,8 +256,8 @@ git_run (struct git *g, struct capstan_call *call, struct git_cmd *c)
   while (c->args[k] != NULL && n + 1 < ARGS_MAX)
     argv[n++] = c->args[k++];
   argv[n] = NULL;
-  const char *key = NULL;
-  int secret = c->flags & GIT_NET ? git_secret_file (g, call, &key) : -1;
+  struct git_secret what = { 0 };
+  int secret = c->flags & GIT_NET ? git_secret_file (g, call, &what) : -1;
   const char **env = git_environment (g, call, c, secret >= 0 ? 3 : -1);
   struct capstan_run_req q = { .struct_size = sizeof q, .argv = argv, .env = env, .dir = g->home,
     .pass_fds = &secret, .n_pass_fds = secret >= 0, .input = c->input, .input_len = c->input_len,
@@ -276,10 +277,8 @@ git_run (struct git *g, struct capstan_call *call, struct git_cmd *c)
   c->status = r.exit_status;
   if (rc == 0 && c->status != 0 && !(c->flags & GIT_STATUS))
     rc = git_failed (g, call, c);
-  if (secret >= 0) {
+  if (secret >= 0)
     close (secret);
-    if (key != NULL && (rc == 0 || rc == -CAPSTAN_E_AUTH))
-      capstan_host_->secret_result (call, g->realm, key, rc == 0);
-  }
+  git_secret_tell (call, &what, rc);
   return rc;
 }

@@ -127,9 +127,11 @@ lfs_open (struct lfs *l, struct git *g, struct capstan_call *call, const char *c
     rc = http_open (call, &c, &l->http);
   if (rc != 0 || l->n_headers > 0)
     return rc;
-  char realm[300];
+  char realm[1100];
   http_url_realm (l->url, realm, sizeof realm);
-  git_secret (call, realm, &l->auth.user, &l->auth.password, &l->key);
+  git_secret (call, git_take (call, realm, SIZE_MAX), &l->secret);
+  l->auth.user = l->secret.user;
+  l->auth.password = l->secret.password;
   return 0;
 }
 
@@ -213,11 +215,7 @@ asked (struct lfs *l, const char *body, const char **ret_text, size_t *ret_len)
   int rc = post (l, body, ret_text, ret_len);
   if (rc == -CAPSTAN_E_AUTH && ask_helper (l))
     rc = post (l, body, ret_text, ret_len);
-  if (l->key != NULL && (rc == 0 || rc == -CAPSTAN_E_AUTH)) {
-    char realm[300];
-    http_url_realm (l->url, realm, sizeof realm);
-    capstan_host_->secret_result (l->call, realm, l->key, rc == 0);
-  }
+  git_secret_tell (l->call, &l->secret, rc);
   if (l->filled != NULL && (rc == 0 || rc == -CAPSTAN_E_AUTH))
     tell_helper (l, rc == 0 ? "approve" : "reject");
   return rc;

@@ -3,8 +3,8 @@
 
 git-server.py DIR PORTFILE LOGFILE [CERT KEY]
 
-Serves the repositories in DIR through `git http-backend` on a free port of 127.0.0.1, which it
-writes to PORTFILE. Below /open/ anybody may read and push; below /closed/ only user "ann" with
+Serves the repositories in DIR through `git http-backend` on a port of 127.0.0.1: the one that
+PORTFILE has, or a free one, which it writes there. Below /open/ anybody may read and push; below /closed/ only user "ann" with
 the password "s3cret+/=". LFS objects lie in DIR/lfs; the batch API is where the convention
 says: REPO.git/info/lfs. LOGFILE gets a line for each request: method, path, range, user.
 
@@ -237,7 +237,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 os.makedirs(LFS, exist_ok=True)
 os.makedirs(os.path.join(ROOT, "faults"), exist_ok=True)
-server = Server(("127.0.0.1", 0), Handler)
+wanted = int(open(PORTFILE).read()) if os.path.exists(PORTFILE) else 0
+server = Server(("127.0.0.1", wanted), Handler)
 PORT, SCHEME = server.server_address[1], "http"
 if len(sys.argv) > 5:
     SCHEME = "https"

@@ -79,9 +79,16 @@ capstan import -v 2.1 app app.raw
 status 0 capstan push --repo stable app
 err_has "stays with commit"
 
+# Neither tag nor branch, but what the newest calls itself.
+capstan import -v 2.2 team/db db.raw
+status 0 capstan push --repo "$U" --force team/db
+status 0 store 3 capstan pull --repo "$U" team/db:2.2
+same db.raw "$(stored 3 team/db)"
+status 3 store 3 capstan pull --repo "$U" team/db:2.3
+
 # remove: a commit as well; what others have put there stays.
 status 0 capstan repo rm --repo "$U" app
-[ "$(files r.git)" = "README app/NOTES team/db/db.qemu team/db/index.yaml " ] || fail "$(files r.git)"
+[ "$(files r.git)" = "README app/NOTES team/db/db.qemu.zst team/db/index.yaml " ] || fail "$(files r.git)"
 status 3 store 2 capstan pull --repo "$U" app --force
 status 0 capstan repo rm --repo "$U" team/db
 [ "$(files r.git)" = "README app/NOTES " ] || fail "$(files r.git)"

@@ -198,13 +198,13 @@ secrets_are_read_from_a_descriptor (void **state)
 {
   struct git g = a_repository ("https");
   struct git_cmd c = { .args = GIT_ARGS ("fetch"), .flags = GIT_NET | GIT_NO_DIR };
-  const char *key = NULL;
+  struct git_secret what;
   char text[200] = "";
   setenv ("CAPSTAN_SECRET_HTTPS_HOST_X_PASSWORD", "s3cret", 1);
   setenv ("CAPSTAN_SECRET_HTTPS_HOST_X_USERNAME", "ann", 1);
-  int fd = git_secret_file (&g, &call, &key);
+  int fd = git_secret_file (&g, &call, &what);
   assert_true (fd >= 0);
-  assert_string_equal (key, "password");
+  assert_string_equal (what.key, "password");
   assert_true (pread (fd, text, sizeof text - 1, 0) > 0);
   assert_string_equal (text, "username=ann\npassword=s3cret\n");
   unsetenv ("CAPSTAN_SECRET_HTTPS_HOST_X_PASSWORD");
