@@ -32,7 +32,7 @@ struct cs_download {
   GMutex mutex;   /* of all below */
   GCond cond;
   GThread *thread;
-  guint64 prefix, next, recorded, flushed;
+  guint64 prefix, next, recorded, flushed, followed;
   GArray *beyond; /* of struct range: sorted, past the prefix */
   gboolean active, ended, stop, resumed;
   GError *error;
@@ -74,7 +74,7 @@ follow (gpointer data)
   guint64 at = 0;
   g_mutex_lock (&d->mutex);
   for (;;) {
-    while (at == d->prefix && !d->ended && !d->stop)
+    while (d->prefix - at < CHUNK && !d->ended && !d->stop)
       g_cond_wait (&d->cond, &d->mutex);
     if (d->stop || at == d->prefix)
       break;
@@ -84,6 +84,7 @@ follow (gpointer data)
     gboolean ok = follow_some (d, buf, at, n, &e);
     at += n;
     g_mutex_lock (&d->mutex);
+    d->followed = at;
     if (!ok) {
       if (d->error == NULL)
         d->error = g_steal_pointer (&e);
@@ -173,7 +174,8 @@ arrived (struct cs_download *d, guint64 begin, guint64 end)
                      SYNC_FILE_RANGE_WRITE);
     d->flushed = d->prefix;
   }
-  g_cond_signal (&d->cond);
+  if (d->prefix - d->followed >= CHUNK) /* not for every few bytes */
+    g_cond_signal (&d->cond);
 }
 
 static gboolean
@@ -330,6 +332,7 @@ sink_begin (struct capstan_sink *s, const struct capstan_file *f, guint64 *ret_o
   d->resumed = d->offset > 0;
   g_array_set_size (d->beyond, 0);
   d->next = d->prefix = d->flushed = d->offset;
+  d->followed = 0;
   d->active = TRUE;
   d->ended = d->stop = FALSE;
   d->thread = g_thread_new ("follow", follow, d);

@@ -71,7 +71,7 @@ refused error-once old 'a bad moment'
 # Answers that are no files
 refused forbidden app 'AccessDenied'
 status 3 capstan pull --repo "$url/pages" app; nothing app
-status 4 capstan pull --repo "$url/busy" app; err_has 'later, please'; nothing app
+status 1 capstan pull --repo "$url/busy" app; err_has 'later, please'; nothing app
 refused bomb zip ''
 [ "$(du -sk "$CAPSTAN_ROOT" | cut -f1)" -lt 100000 ] || fail "a bomb went off: $(du -sk "$CAPSTAN_ROOT")"
 

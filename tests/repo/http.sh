@@ -175,3 +175,37 @@ status 1 in_store s12 capstan repo add bad "ftp://$url" --repo-type http; err_ha
 mkdir www/capstan-push-lock
 status 0 capstan push --repo "$url" --as locked app; err_has 'was left by a push that was killed'
 [ -e www/locked/index.yaml ] && [ ! -d www/capstan-push-lock ] || fail "the old lock stays"
+
+# The repositories of the original, asked through a proxy that only writes down for whom
+python3 -c '
+import socket
+s = socket.socket (); s.bind (("127.0.0.1", 0)); s.listen ()
+open ("proxy.tmp", "w").write (str (s.getsockname ()[1]))
+__import__ ("os").rename ("proxy.tmp", "proxy.port")
+while True:
+    c = s.accept ()[0]
+    with open ("proxy.log", "ab") as f: f.write (c.recv (4096).split (b"\r")[0] + b"\n")
+    c.close ()' &
+cleanup "kill $!"
+wait_for 60 test -s proxy.port
+asks () { # HOST ARGUMENT...: whom a pull asks
+  host=$1; shift
+  : >proxy.log
+  status 1 in_store s13 env https_proxy="http://127.0.0.1:$(cat proxy.port)" CAPSTAN_RETRIES=0 CAPSTAN_REPO= \
+    "$top_builddir/run" capstan pull "$@"
+  [ "$(sort -u proxy.log)" = "CONNECT $host:443 HTTP/1.1" ] || fail "$* asked $(cat proxy.log), not $host"
+}
+asks mikelangelo-capstan.s3.amazonaws.com app
+asks mikelangelo-capstan.s3.amazonaws.com --s3 app
+asks api.github.com -r v1.0 app
+asks api.github.com --release-tag latest app
+asks images.example.com -u https://images.example.com/x app
+asks api.github.com --repo github:me/images app
+printf 'repo_url: https://from.config.example/\n' >s13/config.yaml
+asks from.config.example app
+CAPSTAN_REPO_URL=https://from.env.example/; export CAPSTAN_REPO_URL
+asks from.config.example app
+rm s13/config.yaml
+asks from.env.example app
+asks images.example.com -u https://images.example.com/x app
+status 2 capstan pull --s3 --repo "$url" app
