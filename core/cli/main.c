@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#ifdef CAPSTAN_STATIC_PLUGINS
+#include <ltdl.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +110,9 @@ main (int argc, char **argv)
   open_standard_fds ();
   setlocale (LC_CTYPE, "");
   signal (SIGPIPE, SIG_IGN);
+#ifdef CAPSTAN_STATIC_PLUGINS
+  LTDL_SET_PRELOADED_SYMBOLS ();
+#endif
   int st = run (argc, argv);
   /* A full disk is found here at the latest. Who closed a pipe wanted no more of it. */
   errno = 0;

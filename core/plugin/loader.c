@@ -138,6 +138,77 @@ scan (GPtrArray *all, const char *dir)
       g_ptr_array_add (all, describe (dir, stems->pdata[i]));
 }
 
+/* ---- plugins that are part of the program (--disable-shared) ---- */
+
+#ifdef CAPSTAN_STATIC_PLUGINS
+/* What the helpers in plugins/common find, which know no plugin's name. */
+const struct capstan_host *capstan_host_ = &cs_host;
+static GHashTable *builtin; /* "hypervisor-null" -> lt_dlhandle */
+
+static int
+keep_builtin (lt_dlhandle h)
+{
+  char *stem = g_path_get_basename (lt_dlgetinfo (h)->filename), *dot = strrchr (stem, '.');
+  if (dot != NULL)
+    *dot = '\0';
+  g_hash_table_replace (builtin, stem, h);
+  return 0;
+}
+
+static char *
+stem_of (const struct cs_plugin *p)
+{
+  char *stem = g_path_get_basename (p->file);
+  *strrchr (stem, '.') = '\0';
+  return stem;
+}
+
+/* Those that no .plugin file describes. */
+static void
+add_builtins (GPtrArray *all)
+{
+  GHashTableIter i;
+  gpointer stem;
+  builtin = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  if (ltdl_init (NULL))
+    lt_dlpreload_open ("@PROGRAM@", keep_builtin);
+  g_hash_table_iter_init (&i, builtin);
+  while (g_hash_table_iter_next (&i, &stem, NULL)) {
+    gboolean there = FALSE;
+    for (guint k = 0; k < all->len && !there; k++) {
+      g_autofree char *other = stem_of (all->pdata[k]);
+      there = strcmp (other, stem) == 0;
+    }
+    if (!there)
+      g_ptr_array_add (all, describe (PKGLIBDIR, stem));
+  }
+}
+
+/* Where there is a file, that is meant. */
+static lt_dlhandle
+open_builtin (struct cs_plugin *p)
+{
+  g_autofree char *stem = stem_of (p);
+  lt_dlhandle h = access (p->file, F_OK) != 0 ? g_hash_table_lookup (builtin, stem) : NULL;
+  if (h != NULL) {
+    g_free (p->file);
+    p->file = g_strdup ("built in");
+  }
+  return h;
+}
+#else
+static void
+add_builtins (GPtrArray *all)
+{
+}
+
+static lt_dlhandle
+open_builtin (struct cs_plugin *p)
+{
+  return NULL;
+}
+#endif
+
 GPtrArray *
 cs_plugins (void)
 {
@@ -159,6 +230,7 @@ cs_plugins (void)
       cs_warn ("%s is not yours alone to write, so nothing is loaded from it: chmod go-w", own);
   }
   scan (all, PKGLIBDIR);
+  add_builtins (all);
   return all;
 }
 
@@ -326,29 +398,44 @@ negotiate (struct cs_plugin *p, const struct capstan_plugin *d, GError **err)
   return TRUE;
 }
 
-gboolean
-cs_plugin_load (struct cs_plugin *p, GError **err)
+/* From its file; NULL: refused. */
+static lt_dlhandle
+open_file (struct cs_plugin *p, GError **err)
 {
   lt_dladvise advise;
   struct stat st;
+  const char *reason = NULL;
+  lt_dlhandle h = NULL;
+  if (stat (p->file, &st) != 0)
+    reason = g_strerror (errno);
+  else if (!S_ISREG (st.st_mode)) /* a pipe would be waited for */
+    reason = "it is no ordinary file";
+  else {
+    why[0] = '\0';
+    lt_dladvise_init (&advise);
+    lt_dladvise_resident (&advise); /* never unmapped: its code may be on a stack */
+    h = lt_dlopenadvise (p->file, advise);
+    if (h == NULL)
+      reason = why[0] != '\0' ? why : lt_dlerror ();
+    lt_dladvise_destroy (&advise);
+  }
+  if (h == NULL)
+    refuse (p, err, "%s", reason);
+  return h;
+}
+
+gboolean
+cs_plugin_load (struct cs_plugin *p, GError **err)
+{
   if (p->desc != NULL)
     return TRUE;
   if (p->refused != NULL)
     return cs_fail (err, CAPSTAN_E_UNSUPPORTED, "plugin %s: %s", p->file, p->refused);
   if (!ltdl_init (err))
     return FALSE;
-  if (stat (p->file, &st) != 0)
-    return refuse (p, err, "%s", g_strerror (errno));
-  if (!S_ISREG (st.st_mode)) /* a pipe would be waited for */
-    return refuse (p, err, "it is no ordinary file");
-  why[0] = '\0';
-  lt_dladvise_init (&advise);
-  lt_dladvise_resident (&advise); /* never unmapped: its code may be on a stack */
-  lt_dlhandle h = lt_dlopenadvise (p->file, advise);
-  const char *reason = h != NULL ? NULL : why[0] != '\0' ? why : lt_dlerror ();
-  lt_dladvise_destroy (&advise);
-  if (h == NULL)
-    return refuse (p, err, "%s", reason);
+  lt_dlhandle h = open_builtin (p);
+  if (h == NULL && (h = open_file (p, err)) == NULL)
+    return FALSE;
   capstan_plugin_init_fn *init = NULL;
   *(void **) &init = lt_dlsym (h, "capstan_plugin_init_v1");
   if (init == NULL)
