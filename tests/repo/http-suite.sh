@@ -42,4 +42,6 @@ suite_say "PUT alone"
 rm -rf store-*
 suite_bad='' root=put
 suite_lacks=conditional
+suite_ms="60 220"
+suite_only="basic list remove killed digest at_once" # what is done by PUT, not by HTTP
 repo_suite "http://127.0.0.1:$port/put"
