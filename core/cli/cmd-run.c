@@ -119,6 +119,7 @@ run_run (struct cs_cli *cli, GError **err)
   o.keep = cs_cli_flag (cli, "persist");
   o.restart = strcmp (cs_cli_str (cli, "restart"), "no") != 0 ? cs_cli_str (cli, "restart") : NULL;
   o.labels = cs_cli_list (cli, "label");
+  o.volumes = cs_cli_list (cli, "volume");
   if (!check_opts (&o, err))
     return FALSE;
   if (!choose (cli, &o, &built, err))
@@ -145,6 +146,7 @@ static const struct cs_opt opts[] = {
   { .name = "mac", .type = CS_OPT_STRING, .arg = "ADDRESS", .help = "address of the network card" },
   { .short_name = 'f', .name = "forward", .type = CS_OPT_LIST, .arg = "[ADDR:]HOST:GUEST[/udp]", .help = "forward a port of this host (127.0.0.1) to the guest; repeatable" },
   { .name = "publish", .type = CS_OPT_LIST, .arg = "[ADDR:]HOST:GUEST[/udp]", .help = "the same; HOST may be auto in both: a free port, which capstan port shows" },
+  { .name = "volume", .type = CS_OPT_LIST, .arg = "PATH[:KEY=VALUE][:ro]", .comp = CS_COMP_FILE, .help = "another disk: a file, or a volume of the store; format=FORMAT, and what the hypervisor has for disks (aio, cache); repeatable" },
   { .short_name = 'e', .name = "execute", .type = CS_OPT_STRING, .arg = "COMMAND", .help = "application command line of this instance" },
   { .name = "env", .type = CS_OPT_LIST, .arg = "NAME=VALUE", .help = "set a variable for the application; repeatable" },
   { .short_name = 'd', .name = "detach", .type = CS_OPT_FLAG, .help = "run in the background and print the instance's name" },

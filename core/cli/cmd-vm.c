@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/cli/cmd.h"
+#include "core/vm/runs.h"
 #include "core/vm/vm.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,44 @@ state_of (struct cs_instance *i)
   return g_strdup (vm->info.state == CAPSTAN_VM_GONE ? "stopped" : cs_vm_state_name (vm->info.state));
 }
 
+/* All labels that are asked for: KEY, or KEY=VALUE. */
+static gboolean
+has_labels (const struct cs_instance *i, const char *const *wanted)
+{
+  for (; *wanted != NULL; wanted++) {
+    gboolean found = FALSE;
+    for (char **l = i->labels; *l != NULL && !found; l++) {
+      gsize n = strchr (*wanted, '=') != NULL ? strlen (*l) : strcspn (*l, "=");
+      found = strlen (*wanted) == n && strncmp (*l, *wanted, n) == 0;
+    }
+    if (!found)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static json_t *
+to_json (const struct cs_instance *i, const char *hv, const char *state)
+{
+  int st;
+  json_t *o = json_pack ("{ssssss}", "name", i->name, "hypervisor", hv, "state", state), *ports = json_array (), *labels = json_array ();
+  if (i->image != NULL)
+    json_object_set_new (o, "image", json_string (i->image));
+  if (i->uuid != NULL)
+    json_object_set_new (o, "uuid", json_string (i->uuid));
+  if (i->created != NULL)
+    json_object_set_new (o, "created", json_string (i->created));
+  if (cs_instance_exit_status (i, &st))
+    json_object_set_new (o, "exit_status", json_integer (st));
+  for (char **f = i->forwards; *f != NULL; f++)
+    json_array_append_new (ports, json_string (*f));
+  for (char **l = i->labels; *l != NULL; l++)
+    json_array_append_new (labels, json_string (*l));
+  json_object_set_new (o, "ports", ports);
+  json_object_set_new (o, "labels", labels);
+  return o;
+}
+
 static gboolean
 run_instances (struct cs_cli *cli, GError **err)
 {
@@ -33,33 +72,26 @@ run_instances (struct cs_cli *cli, GError **err)
     printf ("%-20s %-12s %-9s %-24s %s\n", "Name", "Hypervisor", "State", "Image", "Ports");
   for (guint k = 0; k < all->len; k++) {
     struct cs_instance *i = g_ptr_array_index (all, k);
-    g_autofree char *state = state_of (i), *ports = g_strjoinv (" ", i->forwards);
     const char *hv = i->hypervisor != NULL ? i->hypervisor : i->suffix;
-    if (a == NULL) {
-      printf ("%-20s %-12s %-9s %-24s %s\n", i->name, hv, state, i->image != NULL ? i->image : "", ports);
+    if (!has_labels (i, cs_cli_list (cli, "label")))
       continue;
-    }
-    json_t *o = json_pack ("{ssssss}", "name", i->name, "hypervisor", hv, "state", state);
-    int st;
-    if (i->image != NULL)
-      json_object_set_new (o, "image", json_string (i->image));
-    if (i->uuid != NULL)
-      json_object_set_new (o, "uuid", json_string (i->uuid));
-    if (cs_instance_exit_status (i, &st))
-      json_object_set_new (o, "exit_status", json_integer (st));
-    json_t *p = json_array ();
-    for (char **f = i->forwards; *f != NULL; f++)
-      json_array_append_new (p, json_string (*f));
-    json_object_set_new (o, "ports", p);
-    json_array_append_new (a, o);
+    g_autofree char *state = state_of (i), *ports = g_strjoinv (" ", i->forwards);
+    if (cs_cli_flag (cli, "running") && strcmp (state, "running") != 0 && strcmp (state, "paused") != 0)
+      continue;
+    if (a == NULL)
+      printf ("%-20s %-12s %-9s %-24s %s\n", i->name, hv, state, i->image != NULL ? i->image : "", ports);
+    else
+      json_array_append_new (a, to_json (i, hv, state));
   }
   return a == NULL || cs_print_json (a, err);
 }
-static const struct cs_opt json_opts[] = {
+static const struct cs_opt instances_opts[] = {
+  { .name = "running", .type = CS_OPT_FLAG, .help = "only those that run or are paused" },
+  { .name = "label", .type = CS_OPT_LIST, .arg = "KEY[=VALUE]", .help = "only those with this label; repeatable" },
   { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
 const struct cs_cmd cs_cmd_instances = { .name = "instances", .alias = "I", .args = "",
-  .summary = "List the instances", .opts = json_opts, .run = run_instances,
-  .text = "Lists the instances and what state they are in." };
+  .summary = "List the instances", .opts = instances_opts, .run = run_instances,
+  .text = "Lists the instances and what state they are in: all of them, or those that the options choose." };
 
 /* What is in the file from its position on. */
 static gboolean
@@ -111,15 +143,23 @@ run_logs (struct cs_cli *cli, GError **err)
   cs_autofd int fd = open (path, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return cs_fail_errno (err, "open %s", path);
+  gint64 since;
+  const char *text = cs_cli_str (cli, "since");
+  if (text != NULL && !cs_since_parse (text, &since, err))
+    return FALSE;
+  if (text != NULL && lseek (fd, (off_t) cs_times_find (i, since), SEEK_SET) < 0)
+    return cs_fail_errno (err, "read %s", path);
   return copy_out (fd, path, err) && (!cs_cli_flag (cli, "follow") || follow (i, fd, path, err));
 }
 static const struct cs_opt logs_opts[] = {
   { .short_name = 'f', .name = "follow", .type = CS_OPT_FLAG, .help = "go on until the instance stops" },
+  { .name = "since", .type = CS_OPT_STRING, .arg = "TIME", .help = "only what was printed since: 2026-11-24T17:00:00Z, or how long ago, 90s, 10m, 2h, 1d" },
   { .name = NULL } };
 const struct cs_cmd cs_cmd_logs = { .name = "logs", .args = "INSTANCE", .opts = logs_opts,
   .summary = "Show what an instance printed", .min_args = 1, .max_args = 1,
   .comp = CS_COMP_INSTANCE, .run = run_logs,
-  .text = "Shows what the application has printed since the instance was started first." };
+  .text = "Shows what the application has printed since the instance was started first. --since goes by the second, "
+  "and shows rather a bit more: times are noted by the process that attends to the instance." };
 
 static gboolean
 run_console (struct cs_cli *cli, GError **err)

@@ -19,7 +19,8 @@ typedef enum {
 /* What completes an argument: for options and positional arguments. */
 typedef enum {
   CS_COMP_NONE, CS_COMP_FILE, CS_COMP_DIR, CS_COMP_IMAGE, CS_COMP_INSTANCE,
-  CS_COMP_HYPERVISOR, CS_COMP_REPO, CS_COMP_PLUGIN, CS_COMP_COMMAND, CS_COMP_BASE
+  CS_COMP_HYPERVISOR, CS_COMP_REPO, CS_COMP_PLUGIN, CS_COMP_COMMAND, CS_COMP_BASE,
+  CS_COMP_VOLUME
 } CsComp;
 
 struct cs_opt {

@@ -34,10 +34,10 @@ NOT_YET (cmd_runtime, "runtime", "write the command line in a Capstanfile");
 NOT_YET (cmd_stack, "stack", "build the image and upload it with the openstack client");
 NOT_YET (cmd_openstack, "openstack", "build the image and upload it with the openstack client");
 NOT_YET (cmd_compose_remote, "compose-remote", "build the image again");
-NOT_YET (cmd_volume, "volume", "make a disk with qemu-img");
 
 extern const struct cs_cmd cs_cmd_base,
     cs_cmd_build,
+    cs_cmd_commit,
     cs_cmd_complete,
     cs_cmd_compose,
     cs_cmd_config,
@@ -71,11 +71,13 @@ extern const struct cs_cmd cs_cmd_base,
     cs_cmd_stop,
     cs_cmd_tag,
     cs_cmd_verify,
+    cs_cmd_volume,
     cs_cmd_wait;
 
 const struct cs_cmd *const cs_commands[] = {
   &cs_cmd_base,
   &cs_cmd_build,
+  &cs_cmd_commit,
   &cs_cmd_compose,
   &cs_cmd_config,
   &cs_cmd_console,
@@ -106,6 +108,7 @@ const struct cs_cmd *const cs_commands[] = {
   &cs_cmd_stop,
   &cs_cmd_tag,
   &cs_cmd_verify,
+  &cs_cmd_volume,
   &cs_cmd_wait,
   &cs_cmd_monitor,
   &cs_cmd_man,
@@ -115,6 +118,5 @@ const struct cs_cmd *const cs_commands[] = {
   &cmd_stack,
   &cmd_openstack,
   &cmd_compose_remote,
-  &cmd_volume,
   NULL
 };

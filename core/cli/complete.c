@@ -5,7 +5,7 @@
 #include "core/plugin/loader.h"
 #include "core/repo/repo.h"
 #include "core/store/store.h"
-#include "core/vm/instance.h"
+#include "core/vm/volume.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -53,6 +53,10 @@ complete_kind (CsComp kind)
     g_autoptr (GPtrArray) l = cs_instance_list (NULL);
     for (guint i = 0; l != NULL && i < l->len; i++)
       puts (((struct cs_instance *) g_ptr_array_index (l, i))->name);
+  } else if (kind == CS_COMP_VOLUME) {
+    g_autoptr (GPtrArray) l = cs_volume_names ();
+    for (guint i = 0; i < l->len; i++)
+      puts (g_ptr_array_index (l, i));
   } else if (kind == CS_COMP_FILE || kind == CS_COMP_DIR) {
     puts (kind == CS_COMP_FILE ? ":file" : ":dir");
   }

@@ -22,6 +22,7 @@ const struct cs_topic cs_topics[] = {
     .text = "~/.capstan/config.yaml: your defaults.\n\n"
             "~/.capstan/repository: the images, laid out as the original has them.\n\n"
             "~/.capstan/instances: what runs: its disk, logs and record.\n\n"
+            "~/.capstan/volumes: disks that outlive instances (capstan volume).\n\n"
             "~/.capstan/plugins: plugins of your own, read if nobody else may write there." },
   { .name = "capstanfile", .title = "The Capstanfile", .see = "Capstanfile(5), capstan build --help",
     .text = "A Capstanfile says what an image is made of. It is YAML: base (the image to build on), "

@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/vm/disk.h"
+#include "core/vm/volume.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -109,7 +110,8 @@ struct plan {
   struct capstan_disk disk;
   struct capstan_nic nic;
   struct capstan_serial serial[2];
-  const struct capstan_disk *disks[2];
+  GPtrArray *volumes;    /* of struct cs_volume *, or NULL */
+  GPtrArray *disks;      /* of pointers to struct capstan_disk, NULL-terminated */
   const struct capstan_nic *nics[2];
   const struct capstan_serial *serials[3];
   GArray *params;
@@ -123,6 +125,7 @@ plan_clear (struct plan *p)
     g_free (p->texts[k]);
   p->n_texts = 0;
   g_clear_pointer (&p->params, g_array_unref);
+  g_clear_pointer (&p->disks, g_ptr_array_unref);
 }
 
 static const char *
@@ -189,11 +192,16 @@ plan_spec (struct plan *p, const struct cs_instance *i, const struct cs_run_opts
       .log = own (p, cs_instance_path (i, logs[k])), .socket = own (p, g_build_filename (run_dir, roles[k], NULL)) };
     p->serials[k] = &p->serial[k];
   }
-  p->disks[0] = &p->disk;
+  p->disks = g_ptr_array_new ();
+  g_ptr_array_add (p->disks, &p->disk);
+  for (guint k = 0; k < p->volumes->len; k++)
+    g_ptr_array_add (p->disks, &((struct cs_volume *) g_ptr_array_index (p->volumes, k))->disk);
+  g_ptr_array_add (p->disks, NULL);
   p->nics[0] = strcmp (i->net, "none") != 0 ? &p->nic : NULL;
   p->spec = (struct capstan_vm_spec) { .struct_size = sizeof p->spec, .name = i->backend_name,
     .title = i->name, .uuid = i->uuid, .arch = "x86_64", .guest = i->guest, .accel = o->accel,
-    .run_dir = run_dir, .cpus = i->cpus, .memory = i->memory, .disks = p->disks, .nics = p->nics,
+    .run_dir = run_dir, .cpus = i->cpus, .memory = i->memory,
+    .disks = (const struct capstan_disk *const *) p->disks->pdata, .nics = p->nics,
     .serials = p->serials };
   if (p->direct) {
     p->spec.kernel = own (p, cs_instance_path (i, "kernel"));
@@ -201,6 +209,19 @@ plan_spec (struct plan *p, const struct cs_instance *i, const struct cs_run_opts
     p->spec.cmdline = p->im->index->kernel_args;
   }
   return plan_params (p, o->params, err);
+}
+
+/* Whether they are free is asked again at each start. */
+static gboolean
+plan_volumes (struct plan *p, struct cs_instance *i, const struct cs_run_opts *o, GError **err)
+{
+  p->volumes = cs_volumes_open (o->volumes, err);
+  if (p->volumes == NULL)
+    return FALSE;
+  i->volumes = g_new0 (char *, p->volumes->len + 1);
+  for (guint k = 0; k < p->volumes->len; k++)
+    i->volumes[k] = g_strdup (((struct cs_volume *) g_ptr_array_index (p->volumes, k))->text);
+  return cs_volumes_unused (i, err);
 }
 
 /* Would the hypervisor take it? Asked before anything is made or a name is taken. */
@@ -253,7 +274,6 @@ instance_new (struct cs_hv *hv, const struct cs_image *im, const struct cs_run_o
   i->net = g_strdup (o->net);
   i->device = g_strdup (o->bridge);
   i->labels = g_strdupv ((char **) o->labels);
-  i->volumes = g_strdupv ((char **) o->volumes);
   return g_steal_pointer (&i);
 }
 
@@ -271,7 +291,8 @@ create (struct plan *p, struct cs_hv *hv, struct cs_instance *i, const struct cs
   set_name (i, name, name); /* for the check; it is taken after that */
   if (strcmp (o->net, "none") != 0)
     i->mac = o->mac != NULL ? g_strdup (o->mac) : cs_mac_of_name (i->suffix, name);
-  if (!cs_hv_caps (hv, &caps, err) || !plan_boot (p, i, &caps, o->boot, err) || !plan_check (p, hv, i, o, err) ||
+  if (!cs_hv_caps (hv, &caps, err) || !plan_boot (p, i, &caps, o->boot, err) ||
+      !plan_volumes (p, i, o, err) || !plan_check (p, hv, i, o, err) ||
       !take_name (i, hv, o, err))
     return FALSE;
   if (o->mac == NULL && i->mac != NULL) {
@@ -300,6 +321,7 @@ cs_instance_create (struct cs_hv *hv, const struct cs_run_opts *o, GError **err)
   struct plan p = { .im = im };
   gboolean ok = i != NULL && create (&p, hv, i, o, err);
   plan_clear (&p);
+  g_clear_pointer (&p.volumes, g_ptr_array_unref);
   cs_image_free (im);
   if (ok)
     return i;

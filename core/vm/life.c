@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/vm/runs.h"
+#include "core/vm/volume.h"
 #include <fcntl.h>
 #include <string.h>
 
@@ -25,8 +26,8 @@ cs_instance_state (struct cs_instance *i, struct cs_hv *hv, guint *ret, GError *
 static gboolean
 is_awake (guint state)
 {
-  return state == CAPSTAN_VM_RUNNING || state == CAPSTAN_VM_PAUSED || state == CAPSTAN_VM_STOPPING ||
-         state == CAPSTAN_VM_STARTING;
+  return state == CAPSTAN_VM_RUNNING || state == CAPSTAN_VM_PAUSED ||
+         state == CAPSTAN_VM_STOPPING || state == CAPSTAN_VM_STARTING;
 }
 
 static gboolean
@@ -43,8 +44,10 @@ cs_instance_can_detach (struct cs_hv *hv, GError **err)
   if (!cs_hv_caps (hv, &caps, err))
     return FALSE;
   return (caps.bits & CAPSTAN_HV_DETACHED) ||
-         cs_fail (err, CAPSTAN_E_UNSUPPORTED, "here a machine of %s ends with the process that runs it (%s); "
-                  "run it attached", cs_hv_name (hv), caps.detail != NULL ? caps.detail : "");
+         cs_fail (err, CAPSTAN_E_UNSUPPORTED,
+                  "here a machine of %s ends with the process that runs it (%s); "
+                  "run it attached",
+                  cs_hv_name (hv), caps.detail != NULL ? caps.detail : "");
 }
 
 /* Whoever was attached to the last run is still looking at its end. */
@@ -69,11 +72,16 @@ cs_instance_begin (struct cs_instance *i, struct cs_hv *hv, GError **err)
   if (!cs_instance_state (i, hv, &state, err))
     return FALSE;
   if (state == CAPSTAN_VM_GONE)
-    return cs_fail (err, CAPSTAN_E_NOTFOUND, "%s does not know the machine of '%s' any more; capstan delete %s, and "
-                    "run the image again", i->hypervisor, i->name, i->name);
+    return cs_fail (err, CAPSTAN_E_NOTFOUND,
+                    "%s does not know the machine of '%s' any more; capstan delete %s, and "
+                    "run the image again",
+                    i->hypervisor, i->name, i->name);
   if (is_awake (state))
-    return cs_fail (err, CAPSTAN_E_STATE, "'%s' is %s already%s%s", i->name, cs_vm_state_name (state),
-                    state == CAPSTAN_VM_PAUSED ? ": capstan resume " : "", state == CAPSTAN_VM_PAUSED ? i->name : "");
+    return cs_fail (err, CAPSTAN_E_STATE, "'%s' is %s already%s%s", i->name,
+                    cs_vm_state_name (state), state == CAPSTAN_VM_PAUSED ? ": capstan resume " : "",
+                    state == CAPSTAN_VM_PAUSED ? i->name : "");
+  if (!cs_volumes_unused (i, err))
+    return FALSE;
   cs_stay (i); /* for a supervisor that is about to start it again */
   cs_monitor_end (i);
   cs_stay_not (i);
@@ -100,7 +108,8 @@ cs_stop_say (int control)
 
 /* Says it each second anew, since a guest that is still booting does not listen yet. */
 static gboolean
-say_stop (struct cs_instance *i, struct cs_hv *hv, int fd, guint seconds, gboolean *ret_stopped, GError **err)
+say_stop (struct cs_instance *i, struct cs_hv *hv, int fd, guint seconds, gboolean *ret_stopped,
+          GError **err)
 {
   for (double end = cs_now () + seconds; cs_now () < end;) {
     g_autoptr (GError) e = NULL;
@@ -127,7 +136,8 @@ say_stop (struct cs_instance *i, struct cs_hv *hv, int fd, guint seconds, gboole
 static gboolean
 ask (struct cs_instance *i, struct cs_hv *hv, guint seconds, gboolean *ret_stopped, GError **err)
 {
-  cs_autofd int fd = g_strcmp0 (i->guest, "linux") == 0 ? cs_hv_console (hv, &i->ref, "control", NULL) : -1;
+  cs_autofd int fd =
+      g_strcmp0 (i->guest, "linux") == 0 ? cs_hv_console (hv, &i->ref, "control", NULL) : -1;
   *ret_stopped = fd < 0 && !is_running (i, hv); /* it ended meanwhile */
   if (*ret_stopped)
     return TRUE;
@@ -159,8 +169,8 @@ cs_instance_stop (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError
   cs_stay (i);
   if (!cs_instance_state (i, hv, &state, err))
     return FALSE;
-  if (state == CAPSTAN_VM_PAUSED && !cs_hv_resume (hv, &i->ref, err)) /* it hears nothing */
-    return FALSE;
+  if (state == CAPSTAN_VM_PAUSED) /* it hears nothing; one that goes on meanwhile is fine */
+    cs_hv_resume (hv, &i->ref, NULL);
   gboolean stopped = !is_awake (state);
   if (!stopped && !ask (i, hv, seconds, &stopped, err))
     return FALSE;
@@ -175,15 +185,18 @@ cs_instance_kill (struct cs_instance *i, struct cs_hv *hv, GError **err)
   guint state;
   cs_stay (i);
   return cs_instance_state (i, hv, &state, err) &&
-         (!is_awake (state) || cs_hv_stop (hv, &i->ref, CAPSTAN_F_FORCE, 0, err)) && settle (i, hv, err);
+         (!is_awake (state) || cs_hv_stop (hv, &i->ref, CAPSTAN_F_FORCE, 0, err)) &&
+         settle (i, hv, err);
 }
 
 gboolean
 cs_instance_restart (struct cs_instance *i, struct cs_hv *hv, guint seconds, GError **err)
 {
   if (i->remove)
-    return cs_fail (err, CAPSTAN_E_STATE, "'%s' is deleted when it ends (--rm): run %s again instead", i->name, i->image);
-  return cs_instance_can_detach (hv, err) && cs_instance_stop (i, hv, seconds, err) && cs_instance_start (i, hv, err);
+    return cs_fail (err, CAPSTAN_E_STATE,
+                    "'%s' is deleted when it ends (--rm): run %s again instead", i->name, i->image);
+  return cs_instance_can_detach (hv, err) && cs_instance_stop (i, hv, seconds, err) &&
+         cs_instance_start (i, hv, err);
 }
 
 static gboolean
@@ -213,7 +226,8 @@ cs_instance_delete (struct cs_instance *i, struct cs_hv *hv, gboolean force, GEr
 {
   if (force)
     cs_stay (i);
-  if (hv != NULL && i->ref.id != NULL && !cs_hv_destroy (hv, &i->ref, force ? CAPSTAN_F_FORCE : 0, err))
+  if (hv != NULL && i->ref.id != NULL &&
+      !cs_hv_destroy (hv, &i->ref, force ? CAPSTAN_F_FORCE : 0, err))
     return FALSE;
   cs_stay (i);
   cs_monitor_end (i);
@@ -249,21 +263,24 @@ cs_instance_rename (struct cs_instance *i, struct cs_hv *hv, const char *name, G
 }
 
 void
-cs_outcome_of (const struct cs_instance *i, struct cs_hv *hv, const struct capstan_vm_info *end, int said,
-               struct cs_outcome *ret)
+cs_outcome_of (const struct cs_instance *i, struct cs_hv *hv, const struct capstan_vm_info *end,
+               int said, struct cs_outcome *ret)
 {
   struct capstan_caps caps = { 0 };
-  gboolean crashed = end != NULL && (end->state == CAPSTAN_VM_CRASHED || end->reason == CAPSTAN_REASON_CRASHED ||
-                                     end->reason == CAPSTAN_REASON_FAILED);
+  gboolean crashed =
+      end != NULL && (end->state == CAPSTAN_VM_CRASHED || end->reason == CAPSTAN_REASON_CRASHED ||
+                      end->reason == CAPSTAN_REASON_FAILED);
   /* one of Linux says how its application did, if it can */
-  gboolean owes = g_strcmp0 (i->guest, "linux") == 0 && cs_hv_caps (hv, &caps, NULL) && (caps.bits & CAPSTAN_HV_EXECUTES);
+  gboolean owes = g_strcmp0 (i->guest, "linux") == 0 && cs_hv_caps (hv, &caps, NULL) &&
+                  (caps.bits & CAPSTAN_HV_EXECUTES);
   ret->known = said >= 0;
   ret->failed = ret->known ? said != 0 : crashed || owes;
   ret->status = ret->known ? said : ret->failed ? OWN_FAILURE : 0;
 }
 
 void
-cs_outcome (const struct cs_instance *i, struct cs_hv *hv, const struct capstan_vm_info *end, struct cs_outcome *ret)
+cs_outcome (const struct cs_instance *i, struct cs_hv *hv, const struct capstan_vm_info *end,
+            struct cs_outcome *ret)
 {
   int said;
   cs_outcome_of (i, hv, end, cs_instance_exit_status (i, &said) ? said : -1, ret);

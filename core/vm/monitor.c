@@ -20,7 +20,14 @@
 #include <string.h>
 #include <sys/inotify.h>
 
-enum { LOCK_FD = 3, FIRST_MS = 100, LONGEST_MS = 60000, GOOD_RUN_SECONDS = 10, END_MS = 10000, LOOK_MS = 20 };
+enum {
+  LOCK_FD = 3,
+  FIRST_MS = 100,
+  LONGEST_MS = 60000,
+  GOOD_RUN_SECONDS = 10,
+  END_MS = 10000,
+  LOOK_MS = 20
+};
 #define STAY "stay"
 
 /* ---- who it is ---- */
@@ -59,7 +66,8 @@ cs_monitor_start (const struct cs_instance *i, GError **err)
   if (lock < 0 || errors < 0)
     return cs_fail_errno (err, "open %s", lock < 0 ? "the supervisor's lock" : log);
   if (fcntl (lock, F_OFD_SETLK, &l) != 0)
-    return errno == EAGAIN || errno == EACCES || cs_fail_errno (err, "lock the supervisor of %s", i->name);
+    return errno == EAGAIN || errno == EACCES ||
+           cs_fail_errno (err, "lock the supervisor of %s", i->name);
   s.argv = argv;
   s.session = TRUE;
   s.err_fd = errors;
@@ -69,7 +77,8 @@ cs_monitor_start (const struct cs_instance *i, GError **err)
     return FALSE;
   g_snprintf (text, sizeof text, "%ld\n", (long) pid);
   return cs_pwrite_all (lock, text, strlen (text), 0, "the supervisor's number", err) &&
-         (ftruncate (lock, (off_t) strlen (text)) == 0 || cs_fail_errno (err, "write the supervisor's number"));
+         (ftruncate (lock, (off_t) strlen (text)) == 0 ||
+          cs_fail_errno (err, "write the supervisor's number"));
 }
 
 static gboolean
@@ -115,7 +124,8 @@ cs_stay_not (const struct cs_instance *i)
 static gboolean
 shall_stay (const struct cs_instance *i)
 {
-  g_autofree char *path = cs_instance_path (i, STAY), *record = cs_instance_path (i, "instance.yaml");
+  g_autofree char *path = cs_instance_path (i, STAY),
+                  *record = cs_instance_path (i, "instance.yaml");
   return access (path, F_OK) == 0 || access (record, F_OK) != 0;
 }
 
@@ -126,7 +136,8 @@ cs_again (const struct cs_instance *i, const struct cs_outcome *o, struct cs_bac
 {
   if (i->restart == NULL || (strcmp (i->restart, "on-failure") == 0 && !o->failed))
     return FALSE;
-  b->ms = b->ms == 0 || cs_now () - b->began > GOOD_RUN_SECONDS ? FIRST_MS : MIN (2 * b->ms, LONGEST_MS);
+  b->ms = b->ms == 0 || cs_now () - b->began > GOOD_RUN_SECONDS ? FIRST_MS
+                                                                : MIN (2 * b->ms, LONGEST_MS);
   for (guint done = 0; done < b->ms; done += LOOK_MS) {
     if (shall_stay (i))
       return FALSE;
@@ -195,7 +206,7 @@ cs_monitor_run (struct cs_instance *i, GError **err)
       g_clear_error (&e);
       if (!start_again (i, hv, &e))
         cs_print_error (e->message);
-      o.failed = TRUE;
+      o.failed = TRUE; /* if that failed, it is as if the run had */
     } while (e != NULL);
   }
 }

@@ -29,9 +29,11 @@ cs_forward_parse (const char *text, GError **err)
          (i == n - 2 && strcmp (p[i], AUTO) == 0);
   }
   if (!ok)
-    return cs_fail_null (err, CS_E_USAGE,
-                         "forward '%s': expected [ADDRESS:]HOSTPORT:GUESTPORT[/udp], like 8080:80 or, for "
-                         "any free port, auto:80", text);
+    return cs_fail_null (
+        err, CS_E_USAGE,
+        "forward '%s': expected [ADDRESS:]HOSTPORT:GUESTPORT[/udp], like 8080:80 or, for "
+        "any free port, auto:80",
+        text);
   return g_strdup_printf ("%s:%s:%s:%s", proto, n == 3 ? p[0] : "127.0.0.1", p[n - 2], p[n - 1]);
 }
 
@@ -79,7 +81,8 @@ char *
 cs_mac_of_name (const char *suffix, const char *name)
 {
   g_autofree char *machine = cs_read_file ("/etc/machine-id", 256, NULL, NULL);
-  g_autofree char *text = g_strjoin ("\n", machine != NULL ? g_strchomp (machine) : "", cs_root (), suffix, name, NULL);
+  g_autofree char *text =
+      g_strjoin ("\n", machine != NULL ? g_strchomp (machine) : "", cs_root (), suffix, name, NULL);
   g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
   guint8 d[32];
   gsize n = sizeof d;
@@ -92,11 +95,15 @@ cs_mac_of_name (const char *suffix, const char *name)
 gboolean
 cs_net_check (const struct cs_run_opts *o, GError **err)
 {
-  const struct { const char *option; gboolean given; } needs[] = {
-    { "-f and --publish", o->forwards != NULL && *o->forwards != NULL }, { "-b", o->bridge != NULL },
-    { "--mac", o->mac != NULL } };
+  const struct {
+    const char *option;
+    gboolean given;
+  } needs[] = { { "-f and --publish", o->forwards != NULL && *o->forwards != NULL },
+               { "-b", o->bridge != NULL },
+               { "--mac", o->mac != NULL } };
   for (guint k = 0; k < G_N_ELEMENTS (needs); k++)
     if (needs[k].given && strcmp (o->net, "none") == 0)
-      return cs_fail (err, CS_E_USAGE, "%s: with -n none there is no network card", needs[k].option);
+      return cs_fail (err, CS_E_USAGE, "%s: with -n none there is no network card",
+                      needs[k].option);
   return TRUE;
 }

@@ -1,4 +1,5 @@
-/* When an instance was started and ended, and when it printed. SPDX-License-Identifier: BSD-3-Clause */
+/* When an instance was started and ended, and when it printed. SPDX-License-Identifier:
+ * BSD-3-Clause */
 #include "config.h"
 #include "core/vm/runs.h"
 #include "core/base/error.h"
@@ -53,16 +54,19 @@ open_lines (const struct cs_instance *i, const char *file)
 gboolean
 cs_runs_begin (const struct cs_instance *i, GError **err)
 {
-  g_autofree char *line = g_strdup_printf ("start %" PRId64 " %" PRIu64 " %" PRIu64 "\n", cs_now_ms (),
-                                           size_of (i, "console.log"), size_of (i, "control.log"));
+  g_autofree char *line =
+      g_strdup_printf ("start %" PRId64 " %" PRIu64 " %" PRIu64 "\n", cs_now_ms (),
+                       size_of (i, "console.log"), size_of (i, "control.log"));
   return append (i, "times", O_CREAT, "", err) && append (i, "runs", O_CREAT, line, err);
 }
 
 void
 cs_runs_end (const struct cs_instance *i, int status, guint reason)
 {
-  g_autofree char *line = g_strdup_printf ("end %" PRId64 " %d %s\n", cs_now_ms (), status, cs_reason_name (reason));
+  g_autofree char *line =
+      g_strdup_printf ("end %" PRId64 " %d %s\n", cs_now_ms (), status, cs_reason_name (reason));
   append (i, "runs", 0, line, NULL);
+  cs_times_note (i);
 }
 
 void
@@ -73,7 +77,8 @@ cs_runs_last (const struct cs_instance *i, struct cs_run *ret)
   struct cs_run r = { .status = -1 };
   while (f != NULL && fgets (line, sizeof line, f) != NULL) {
     struct cs_run n = { .count = r.count + 1, .status = -1 };
-    if (sscanf (line, "start %" SCNd64 " %" SCNu64 " %" SCNu64, &n.started, &n.console, &n.control) == 3)
+    if (sscanf (line, "start %" SCNd64 " %" SCNu64 " %" SCNu64, &n.started, &n.console,
+                &n.control) == 3)
       r = n;
     else if (sscanf (line, "end %" SCNd64 " %d %15s", &n.ended, &n.status, reason) == 3) {
       r.ended = n.ended;
@@ -91,13 +96,15 @@ cs_runs_last (const struct cs_instance *i, struct cs_run *ret)
 void
 cs_times_note (const struct cs_instance *i)
 {
+  static GMutex mutex;
   static guint64 last = G_MAXUINT64; /* a process attends to one instance */
+  g_mutex_lock (&mutex);
   guint64 now = size_of (i, "console.log");
-  if (now == last)
-    return;
-  last = now;
   g_autofree char *line = g_strdup_printf ("%" PRId64 " %" PRIu64 "\n", cs_now_ms (), now);
-  append (i, "times", 0, line, NULL);
+  if (now != last)
+    append (i, "times", 0, line, NULL);
+  last = now;
+  g_mutex_unlock (&mutex);
 }
 
 /* Back to the start of the line; a very long one is cut. */
@@ -125,7 +132,8 @@ cs_times_find (const struct cs_instance *i, gint64 since)
     while (f != NULL && fgets (line, sizeof line, f) != NULL) {
       gint64 when;
       guint64 size;
-      if (sscanf (line, k == 0 ? "start %" SCNd64 " %" SCNu64 : "%" SCNd64 " %" SCNu64, &when, &size) == 2 &&
+      if (sscanf (line, k == 0 ? "start %" SCNd64 " %" SCNu64 : "%" SCNd64 " %" SCNu64, &when,
+                  &size) == 2 &&
           when <= since && size > found)
         found = size;
     }
@@ -138,7 +146,10 @@ cs_times_find (const struct cs_instance *i, gint64 since)
 gboolean
 cs_since_parse (const char *text, gint64 *ret, GError **err)
 {
-  static const struct { char unit; gint64 ms; } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
+  static const struct {
+    char unit;
+    gint64 ms;
+  } units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
   char *end;
   gint64 n = g_ascii_strtoll (text, &end, 10);
   for (guint k = 0; g_ascii_isdigit (*text) && k < G_N_ELEMENTS (units); k++)
@@ -149,8 +160,10 @@ cs_since_parse (const char *text, gint64 *ret, GError **err)
   g_autoptr (GTimeZone) utc = g_time_zone_new_utc ();
   g_autoptr (GDateTime) t = g_date_time_new_from_iso8601 (text, utc);
   if (t == NULL)
-    return cs_fail (err, CS_E_USAGE, "'%s': expected a time like 2026-11-24T17:00:00Z, or how long ago it "
-                    "is: 90s, 10m, 2h, 1d", text);
+    return cs_fail (err, CS_E_USAGE,
+                    "'%s': expected a time like 2026-11-24T17:00:00Z, or how long ago it "
+                    "is: 90s, 10m, 2h, 1d",
+                    text);
   *ret = g_date_time_to_unix (t) * 1000 + g_date_time_get_microsecond (t) / 1000;
   return TRUE;
 }

@@ -60,6 +60,10 @@ void cs_outcome (const struct cs_instance *i, struct cs_hv *hv, const struct cap
 void cs_outcome_of (const struct cs_instance *i, struct cs_hv *hv, const struct capstan_vm_info *end, int said,
                     struct cs_outcome *ret);
 
+/* ---- commit.c ---- */
+gboolean cs_instance_commit (struct cs_instance *i, struct cs_hv *hv, const char *name, const char *description,
+                             gboolean force, GError **err);
+
 /* ---- attach.c ---- */
 /* Terminal and console, until the machine ends (*ret_end, to be freed) or the user detaches
  * (NULL). start: the machine is started once the console is open. */

@@ -36,7 +36,8 @@ ports_free (struct capstan_call *call, struct kvm *k, const struct xml *x)
   size_t n = 0, m = xml_texts (x, "//*[local-name()='commandline']/*/@value", &args);
   for (size_t i = 0; i < m; i++)
     if (strncmp (args[i], "user,id=", 8) == 0)
-      for (const char *s = args[i]; n < FORWARDS_MAX && forward_next (&s, list[n], sizeof list[n]); n++)
+      for (const char *s = args[i]; n < FORWARDS_MAX && forward_next (&s, list[n], sizeof list[n]);
+           n++)
         forwards[n] = list[n];
   texts_free (args);
   return ports_check (call, k, forwards);
@@ -53,7 +54,8 @@ give_folder (struct capstan_call *call, struct kvm *k, virDomainPtr d, const str
   int rc = 0;
   if (path != NULL && (slash = strrchr (path, '/')) != NULL) {
     *slash = '\0';
-    if (stat (path, &st) == 0 && st.st_uid != k->qemu_uid && chown (path, k->qemu_uid, k->qemu_gid) != 0)
+    if (stat (path, &st) == 0 && st.st_uid != k->qemu_uid &&
+        chown (path, k->qemu_uid, k->qemu_gid) != 0)
       rc = capstan_error (call, CAPSTAN_E_PERM, errno, "give %s to libvirt's user", path);
   }
   free (root);

@@ -21,7 +21,8 @@ kvm_state (virDomainPtr d, int *ret_reason)
   case VIR_DOMAIN_RUNNING:
   case VIR_DOMAIN_BLOCKED:
     return CAPSTAN_VM_RUNNING;
-  case VIR_DOMAIN_PAUSED:
+  case VIR_DOMAIN_PAUSED: /* libvirt holds every machine until it is whole */
+    return *ret_reason == VIR_DOMAIN_PAUSED_STARTING_UP ? CAPSTAN_VM_STARTING : CAPSTAN_VM_PAUSED;
   case VIR_DOMAIN_PMSUSPENDED:
     return CAPSTAN_VM_PAUSED;
   case VIR_DOMAIN_SHUTDOWN:

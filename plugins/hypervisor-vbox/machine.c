@@ -185,6 +185,18 @@ nic_check (struct capstan_call *call, const struct capstan_nic *n)
   return rc != 0 ? capstan_error (call, (uint32_t) -rc, 0, "%s", why) : 0;
 }
 
+int
+vb_ports_free (struct capstan_call *call, const struct vb_info *i)
+{
+  const char *forwards[FORWARDS_MAX + 1] = { NULL };
+  char why[512];
+  pid_t holder;
+  for (int k = 0; k < i->n_forwards; k++)
+    forwards[k] = i->forwards[k];
+  int rc = forwards_check (forwards, why, sizeof why, &holder);
+  return rc != 0 ? capstan_error (call, (uint32_t) -rc, 0, "%s", why) : 0;
+}
+
 static int
 serials_check (struct capstan_call *call, const struct capstan_vm_spec *s)
 {

@@ -6,7 +6,6 @@
  * race that the guest's first output loses. */
 #define _GNU_SOURCE
 #include "vbox.h"
-#include "plugins/common/ports.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -135,19 +134,6 @@ need (struct capstan_call *call, struct vbox *v, const char *id, struct vb_info 
 
 /* ---- start ---- */
 
-/* VirtualBox starts a machine without the ports that it cannot have. */
-static int
-ports_free (struct capstan_call *call, const struct vb_info *i)
-{
-  const char *forwards[FORWARDS_MAX + 1] = { NULL };
-  char why[512];
-  pid_t holder;
-  for (int k = 0; k < i->n_forwards; k++)
-    forwards[k] = i->forwards[k];
-  int rc = forwards_check (forwards, why, sizeof why, &holder);
-  return rc != 0 ? capstan_error (call, (uint32_t) -rc, 0, "%s", why) : 0;
-}
-
 /* Of a port that somebody else has taken meanwhile VirtualBox says nothing but in its log. */
 static int
 forwards_hold (struct capstan_call *call, const struct vb_info *i)
@@ -201,7 +187,7 @@ vbox_start (struct capstan_call *call, void *self, const struct capstan_vm_ref *
     return rc;
   if (!is_off ((uint32_t) rc) || rc == CAPSTAN_VM_SAVED)
     return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is started already (%s)", i.name, i.state);
-  if ((rc = ports_free (call, &i)) != 0)
+  if ((rc = vb_ports_free (call, &i)) != 0)
     return rc;
   if ((rc = relay_start (call, r->id)) != 0) {
     relay_stop (call, r->id); /* cancelled, it may have come to that */

@@ -64,6 +64,9 @@ int vb_driver (struct capstan_call *call, struct vbox *v);
 
 /* ---- machine.c: from a spec to a machine ---- */
 int vb_check (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *s);
+/* 0 if the ports that are forwarded to it are free: VirtualBox starts a machine without those
+ * that it cannot have. */
+int vb_ports_free (struct capstan_call *call, const struct vb_info *i);
 int vb_create (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *s);
 /* Unregisters it and removes its folder; one that is not there is fine. */
 int vb_remove (struct capstan_call *call, struct vbox *v, const char *id);

@@ -9,6 +9,8 @@
 #   hold      it echoes what comes on the first port, in upper case, until the second says
 #             "stop"
 #   flood     it prints 4,000 numbered lines of 24 bytes
+#   disk      of the second disk it prints the first 8 bytes, in hex, and overwrites four with
+#             "wrot"; status 5: that was refused; 6: there is none
 #   fault     the processor shuts down (triple fault)
 # Any other word: it ends with status 0.
 .intel_syntax noprefix
@@ -107,6 +109,8 @@ line_end:
   mov al, es:[bp]
   cmp al, 'h'
   je hold
+  cmp al, 'd'
+  je disk
   cmp al, 'f'
   jne digit
   cmp byte ptr es:[bp + 1], 'l'
@@ -137,6 +141,29 @@ leave:                   # AL: the status
   cli
 1: hlt
   jmp 1b
+
+disk:
+  mov ah, 0x42
+  call second
+  mov al, 6
+  jc leave
+  mov si, PART
+  mov cx, 8
+  call hex
+  call newline
+  mov dword ptr [PART], 0x746f7277
+  mov ax, 0x4300
+  call second
+  mov al, 5
+  jc leave
+  xor al, al
+  jmp leave
+second:                  # AH: what is done with its first sector
+  mov si, offset load_disk
+  mov dl, [drive]
+  inc dl
+  int 0x13
+  ret
 
 flood:
   mov bx, LINES
@@ -276,6 +303,9 @@ nibble:
 load_line: .byte 16, 0
   .word 63, 0, LINE_SEG
   .quad 1
+load_disk: .byte 16, 0
+  .word 1, PART, 0
+  .quad 0
 load_part: .byte 16, 0
   .word 3, PART, 0
 load_part_lba: .quad 0

@@ -1,0 +1,2 @@
+#!/bin/sh
+CAPSTAN_TEST_HYPERVISOR=vbox exec "$top_srcdir/tests/guest/cycles.sh"
