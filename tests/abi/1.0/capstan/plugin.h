@@ -518,6 +518,11 @@ typedef const struct capstan_plugin *capstan_plugin_init_fn (const struct capsta
 # define CAPSTAN_HIDDEN
 # define CAPSTAN_PRINTF(f, a)
 #endif
+#ifdef __cplusplus
+# define CAPSTAN_C extern "C"
+#else
+# define CAPSTAN_C
+#endif
 #ifdef CAPSTAN_STATIC_NAME /* -dlpreopen: -DCAPSTAN_STATIC_NAME=repo_s3 */
 # define CAPSTAN_ENTRY CAPSTAN_CAT (CAPSTAN_STATIC_NAME, _LTX_capstan_plugin_init_v1)
 # define capstan_host_ CAPSTAN_CAT (CAPSTAN_STATIC_NAME, _host)
@@ -528,7 +533,8 @@ extern CAPSTAN_HIDDEN const struct capstan_host *capstan_host_;
 /* Once in a plugin: CAPSTAN_PLUGIN (desc); defines its entry point and capstan_host_. */
 #define CAPSTAN_PLUGIN(desc)                                                             \
   CAPSTAN_HIDDEN const struct capstan_host *capstan_host_;                               \
-  CAPSTAN_EXPORT const struct capstan_plugin *CAPSTAN_ENTRY (const struct capstan_host *); \
+  CAPSTAN_C CAPSTAN_EXPORT const struct capstan_plugin *                                 \
+  CAPSTAN_ENTRY (const struct capstan_host *);                                           \
   const struct capstan_plugin *CAPSTAN_ENTRY (const struct capstan_host *h)              \
   { capstan_host_ = h; return &(desc); }                                                 \
   typedef int capstan_needs_a_semicolon_
