@@ -356,6 +356,38 @@ modify (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec 
   return vb_run (call, v, VB_LOCKED, &a, "set up", s->name);
 }
 
+/* VirtualBox keeps an immutable disk in its list when the machine is gone: they are noted, so
+ * that they can be taken off it. */
+static int
+note_readonly (struct capstan_call *call, const char *id, const char *medium)
+{
+  const char *path = vb_file (call, id, "readonly");
+  FILE *f = path != NULL ? fopen (path, "ae") : NULL;
+  if (f == NULL)
+    return path == NULL ? -CAPSTAN_E_INVAL : capstan_error (call, CAPSTAN_E_IO, errno, "write %s", path);
+  int bad = fprintf (f, "%s\n", medium) < 0;
+  if (fclose (f) != 0 || bad)
+    return capstan_error (call, CAPSTAN_E_IO, errno, "write %s", path);
+  return 0;
+}
+
+static void
+forget_readonly (struct capstan_call *call, struct vbox *v, const char *id)
+{
+  char line[VB_PATH];
+  const char *path = vb_file (call, id, "readonly");
+  FILE *f = path != NULL ? fopen (path, "re") : NULL;
+  while (f != NULL && fgets (line, sizeof line, f) != NULL) {
+    struct vb_reply r;
+    line[strcspn (line, "\n")] = '\0';
+    struct vb_args a = { .v = { "closemedium", "disk", line }, .n = 3 };
+    /* one that another machine has stays until that goes */
+    vb_try (call, v, VB_ALWAYS, &a, &r);
+  }
+  if (f != NULL)
+    fclose (f);
+}
+
 static int
 attach (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *s, int i, int ide)
 {
@@ -367,6 +399,8 @@ attach (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec 
   if (strcmp (d->format, "raw") == 0 &&
       ((medium = vb_file (call, s->uuid, file)) == NULL || (rc = write_descriptor (call, d->path, medium)) != 0))
     return medium == NULL ? -CAPSTAN_E_INVAL : rc;
+  if ((d->flags & CAPSTAN_F_READONLY) && (rc = note_readonly (call, s->uuid, medium)) != 0)
+    return rc;
   snprintf (number[0], sizeof number[0], "%d", ide ? i / 2 : i);
   snprintf (number[1], sizeof number[1], "%d", ide ? i % 2 : 0);
   rc = vb_simple (call, v, VB_LOCKED, "attach the disks of", "storageattach", s->uuid, "--storagectl", "disk",
@@ -440,6 +474,7 @@ vb_remove (struct capstan_call *call, struct vbox *v, const char *id)
     return rc;
   if (r.status != 0 && r.code != VB_OBJECT_NOT_FOUND)
     return vb_fail (call, &r, "remove", id);
+  forget_readonly (call, v, id);
   return remove_folder (call, dir);
 }
 
