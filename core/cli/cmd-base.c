@@ -74,8 +74,8 @@ run_make (struct cs_cli *cli, GError **err)
   g_autofree char *init = libexec (base, "init");
   if (!g_file_test (script, G_FILE_TEST_IS_EXECUTABLE))
     return cs_fail (err, CAPSTAN_E_NOTFOUND,
-                    "there is no embedded base '%s' in this capstan (looked for %s)", base,
-                    script);
+                    "there is no embedded base '%s' here (package capstan-base-%s; looked for %s)", base,
+                    base, script);
   if (cs_cli_given (cli, "kernel") != cs_cli_given (cli, "modules"))
     return cs_fail (err, CS_E_USAGE, "--kernel FILE and --modules DIR go together");
   if (cs_cli_given (cli, "kernel") && cs_cli_given (cli, "deb"))

@@ -98,9 +98,15 @@ cs_rp_find (const char *url, const char *type, GError **err)
       g_ptr_array_remove_index (best, i);
   if (best->len == 1)
     return g_ptr_array_index (best, 0);
-  if (best->len == 0)
+  if (best->len == 0) {
+    /* by the rule for names of packages: git+https is git's, https is http's */
+    g_autofree char *kind = g_strndup (url, strcspn (url, "+:"));
+    if (g_str_equal (kind, "https"))
+      kind[4] = '\0';
     return cs_fail_null (err, CAPSTAN_E_UNSUPPORTED,
-                         "no repository plugin takes '%s'; installed: %s", url, installed);
+                         "no repository plugin takes '%s' (package capstan-plugin-%s?); installed: %s",
+                         url, kind, installed);
+  }
   g_autofree char *equal = names (best, FALSE);
   return cs_fail_null (err, CS_E_USAGE, "'%s' may be for any of %s: say which with --repo-type", url,
                        equal);

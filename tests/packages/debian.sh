@@ -64,8 +64,8 @@ inst () { dpkg -i "$@" >/tmp/dpkg.log 2>&1 || { cat /tmp/dpkg.log >&9; exit 1; }
 inst capstan_*.deb capstan-plugin-http_*.deb
 echo "one: $(capstan plugin list | awk 'NR > 1 { print $1 }' | xargs)"
 capstan run -p kvm x 2>&1 | grep -F "package capstan-plugin-kvm"
-capstan pull --repo s3://bucket/x y 2>&1 | grep -F "s3"
-capstan base make linux 2>&1 | grep -F "capstan-base-linux"
+capstan pull --repo s3://bucket/x y 2>&1 | grep -F "package capstan-plugin-s3"
+capstan base make linux 2>&1 | grep -F "package capstan-base-linux"
 inst capstan*.deb
 echo "all: $(capstan plugin list | awk 'NR > 1 { print $1 }' | sort | xargs)"
 man -P cat capstan-hypervisor-kvm >/dev/null
