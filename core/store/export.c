@@ -1,0 +1,176 @@
+/* Images as files in other disk formats. SPDX-License-Identifier: BSD-3-Clause */
+#include "config.h"
+#include "core/store/export.h"
+#include "core/base/error.h"
+#include "core/base/spawn.h"
+#include "core/base/util.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What qemu-img calls the format, and how the file has to be made. A VHD is otherwise rounded
+ * up to what cylinders, heads and sectors can say. */
+static const struct kind {
+  const char *name, *qemu, *options, *compressed;
+  gboolean compress, check;
+} kinds[] = {
+  { "raw", "raw", NULL, NULL, FALSE, FALSE },
+  { "qcow2", "qcow2", NULL, NULL, TRUE, TRUE },
+  { "vdi", "vdi", NULL, NULL, FALSE, TRUE },
+  { "vmdk", "vmdk", "subformat=monolithicSparse", "subformat=streamOptimized", TRUE, TRUE },
+  { "vhd", "vpc", "subformat=dynamic,force_size=on", NULL, FALSE, FALSE },
+  { "vhdx", "vhdx", "subformat=dynamic", NULL, FALSE, TRUE },
+  { "ova", NULL, NULL, NULL, TRUE, FALSE }, /* ova.c writes it */
+};
+
+static const struct kind *
+find (const char *format, GError **err)
+{
+  for (gsize k = 0; k < G_N_ELEMENTS (kinds); k++)
+    if (strcmp (kinds[k].name, format) == 0)
+      return &kinds[k];
+  return cs_fail_null (err, CS_E_USAGE, "'%s' is no format to export to", format);
+}
+
+static gboolean
+qemu_img (const char *const *argv, GError **err)
+{
+  struct cs_spawn s = CS_SPAWN_INIT;
+  s.argv = argv;
+  gboolean ok = cs_spawn_check (&s, err);
+  cs_spawn_clear (&s);
+  return ok;
+}
+
+static gboolean
+convert (const char *from, const char *in, const struct kind *k, gboolean compress, const char *out,
+         GError **err)
+{
+  const char *options = compress && k->compressed != NULL ? k->compressed : k->options;
+  const char *argv[14] = { "qemu-img", "convert", "-f", from, "-O", k->qemu };
+  guint n = 6;
+  if (options != NULL) {
+    argv[n++] = "-o";
+    argv[n++] = options;
+  }
+  if (compress && k->compressed == NULL)
+    argv[n++] = "-c";
+  argv[n++] = "--";
+  argv[n++] = in;
+  argv[n] = out;
+  return qemu_img (argv, err);
+}
+
+/* What was written is whole, and is what the image is. */
+static gboolean
+verify (const char *from, const char *in, const struct kind *k, const char *out, GError **err)
+{
+  const char *check[] = { "qemu-img", "check", "-q", "-f", k->qemu, "--", out, NULL };
+  const char *compare[] = { "qemu-img", "compare", "-q", "-f", from, "-F", k->qemu, "--", in, out, NULL };
+  if (k->check && !qemu_img (check, err)) {
+    g_prefix_error (err, "the %s that was written is not sound: ", k->name);
+    return FALSE;
+  }
+  if (!qemu_img (compare, err)) {
+    g_prefix_error (err, "the %s that was written is not what the image is: ", k->name);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* A raw image shares its data with the file where the file system can do that. */
+static gboolean
+cloned (const char *from, const char *in, const struct kind *k, int out)
+{
+  cs_autofd int fd = -1;
+  return strcmp (from, "raw") == 0 && strcmp (k->name, "raw") == 0 &&
+         (fd = open (in, O_RDONLY | O_CLOEXEC)) >= 0 && ioctl (out, FICLONE, fd) == 0;
+}
+
+/* A file name as a value of qemu-img's --image-opts. */
+static char *
+quoted (const char *name)
+{
+  g_auto (GStrv) parts = g_strsplit (name, ",", 0);
+  return g_strjoinv (",,", parts);
+}
+
+/* The disk within the OVA is what the image is. */
+static gboolean
+verify_ova (const char *raw, const char *ova, guint64 at, guint64 size, GError **err)
+{
+  g_autofree char *a = quoted (raw), *b = quoted (ova);
+  g_autofree char *in = g_strdup_printf ("driver=raw,file.driver=file,file.filename=%s", a);
+  g_autofree char *out = g_strdup_printf ("driver=vmdk,file.driver=raw,file.offset=%" G_GUINT64_FORMAT
+                                          ",file.size=%" G_GUINT64_FORMAT
+                                          ",file.file.driver=file,file.file.filename=%s", at, size, b);
+  const char *compare[] = { "qemu-img", "compare", "-q", "--image-opts", in, out, NULL };
+  if (qemu_img (compare, err))
+    return TRUE;
+  g_prefix_error (err, "the disk of the ova is not what the image is: ");
+  return FALSE;
+}
+
+/* An OVA of the raw file. */
+static gboolean
+make_ova (const struct cs_image *i, const char *raw, int fd, const char *tmp, GError **err)
+{
+  struct stat st;
+  guint64 at, size;
+  cs_autofd int in = open (raw, O_RDONLY | O_CLOEXEC);
+  if (in < 0 || fstat (in, &st) < 0)
+    return cs_fail_errno (err, "open %s", raw);
+  return cs_ova_write (fd, tmp, i->name, in, (guint64) st.st_size, &at, &size, err) &&
+         verify_ova (raw, tmp, at, size, err);
+}
+
+static gboolean
+make (const struct cs_image *i, const char *from, const struct kind *k, gboolean compress, int fd,
+      const char *tmp, GError **err)
+{
+  if (cloned (from, i->path, k, fd))
+    return TRUE;
+  if (strcmp (k->name, "ova") != 0)
+    return convert (from, i->path, k, compress, tmp, err) && verify (from, i->path, k, tmp, err);
+  if (strcmp (from, "raw") == 0)
+    return make_ova (i, i->path, fd, tmp, err);
+  g_autofree char *raw = g_strconcat (tmp, ".raw", NULL);
+  gboolean ok = convert (from, i->path, &kinds[0], FALSE, raw, err) && make_ova (i, raw, fd, tmp, err);
+  unlink (raw);
+  return ok;
+}
+
+gboolean
+cs_export (const struct cs_image *i, const char *from, const char *path, const struct cs_export *x,
+           guint64 *ret_size, GError **err)
+{
+  struct stat st;
+  const struct kind *k = find (x->format, err);
+  if (k == NULL)
+    return FALSE;
+  if (x->compress && !k->compress)
+    return cs_fail (err, CS_E_USAGE, "%s has no compression; qcow2, vmdk and ova have", k->name);
+  if (lstat (path, &st) == 0 && !x->force)
+    return cs_fail (err, CAPSTAN_E_EXISTS, "%s is there already; --force replaces it", path);
+  if (lstat (path, &st) == 0 && !S_ISREG (st.st_mode))
+    return cs_fail (err, CS_E_USAGE, "%s is not a plain file; give another with -o", path);
+  /* beside the file, so that it can be renamed; a relative name may begin with '-' */
+  g_autofree char *tmp = g_strconcat (g_path_is_absolute (path) ? "" : "./", path, ".XXXXXX", NULL);
+  cs_autofd int fd = g_mkstemp_full (tmp, O_RDWR | O_CLOEXEC, 0666);
+  if (fd < 0)
+    return cs_fail_errno (err, "create %s", path);
+  gboolean ok = make (i, from, k, x->compress, fd, tmp, err);
+  if (ok && (fsync (fd) < 0 || fstat (fd, &st) < 0))
+    ok = cs_fail_errno (err, "write %s", path);
+  if (ok && rename (tmp, path) < 0)
+    ok = cs_fail_errno (err, "rename %s to %s", tmp, path);
+  if (!ok)
+    unlink (tmp);
+  else
+    *ret_size = (guint64) st.st_size;
+  return ok;
+}

@@ -1,0 +1,128 @@
+#!/bin/bash
+# What goes wrong around VBoxManage: said in words, and nothing is left of it.
+. "$top_srcdir/tests/functions.sh"
+capstan plugin info vbox >/dev/null 2>&1 || skip "hypervisor-vbox is not built"
+CAPSTAN_HYPERVISOR=vbox FAKE=$work/fake; export CAPSTAN_HYPERVISOR FAKE
+mkdir -p "$FAKE/vm"
+echo 7.2.22r1 >"$FAKE/version"
+
+truncate -s 1M base.img; printf '\125\252' | dd of=base.img bs=1 seek=510 conv=notrunc status=none
+mkdir app; printf 'base: base\ncmdline: /x\nfiles:\n  /x: x\n' >app/Capstanfile; echo x >app/x
+status 0 capstan import base base.img
+status 0 capstan build -C app app
+
+# ---- no VBoxManage, or none that will do ----
+CAPSTAN_VBOXMANAGE=$work/nothing status 125 capstan run app
+err_has "$work/nothing"
+no_vbox=$(echo "$PATH" | tr : '\n' | while read -r d; do [ -e "$d/VBoxManage" ] || printf '%s:' "$d"; done)
+PATH=$no_vbox status 125 capstan run app
+err_has "VBoxManage is not in PATH"
+PATH=$top_srcdir/tests/fakes:$PATH
+for v in 5.2.44r1 nothing ''; do
+  echo "$v" >"$FAKE/version"
+  status 125 capstan run app
+  err_has "version"
+done
+echo 7.2.22r1 >"$FAKE/version"
+
+# nothing_left WHAT: of a machine that failed or was deleted
+nothing_left () {
+  [ -z "$(ls "$FAKE/vm")" ] || fail "a machine is left: $*"
+  rest=$(find "$CAPSTAN_ROOT/state/hypervisor-vbox" "$CAPSTAN_ROOT/instances/vbox" -mindepth 1 ! -name .lock)
+  [ -z "$rest" ] || fail "a folder is left: $* $rest"
+  for p in /proc/[0-9]*; do
+    ! tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -q "vbox-serial $CAPSTAN_ROOT" || fail "vbox-serial is left: $*"
+  done
+  rm -f "$FAKE"/fail-* "$FAKE"/slow-* "$FAKE"/began-* "$FAKE/log"
+}
+code () { echo "VBoxManage: error: $1\\nVBoxManage: error: Details: code $2, component X"; }
+locked=$(code "The machine is already locked for a session" "VBOX_E_INVALID_OBJECT_STATE (0x80bb0007)")
+no_service="VBoxManage: error: Failed to create the VirtualBox object!\\nVBoxManage: error: Code NS_ERROR_FAILURE (0x80004005)"
+
+# ---- each step of creating and starting ----
+for command in createvm modifyvm storagectl storageattach startvm; do
+  echo "99 1 $(code "the moon is full" "VBOX_E_FILE_ERROR (0x80bb0004)")" >"$FAKE/fail-$command"
+  status 125 capstan run -d app
+  err_has "the moon is full"
+  grep -q unregistervm "$FAKE/log" || [ $command = createvm ] || fail "$command: nothing was undone"
+  nothing_left "$command"
+done
+# a machine of that UUID that was there before is not ours to remove
+echo "1 1 $(code "already exists" "NS_ERROR_INVALID_ARG (0x80070057)")" >"$FAKE/fail-createvm"
+status 125 capstan run -d app
+! grep -q unregistervm "$FAKE/log" || fail "somebody else's machine was removed"
+nothing_left createvm
+# without the driver, a start that fails says so
+if [ ! -e /dev/vboxdrv ]; then
+  echo "99 1 VBoxManage: error: terminated unexpectedly during startup with exit code 1 (0x1)" >"$FAKE/fail-startvm"
+  status 125 capstan run -d app
+  err_has vboxdrv
+  nothing_left driver
+fi
+
+# ---- what passes by itself ----
+echo "3 1 $no_service" >"$FAKE/fail-createvm"
+echo "2 1 $locked" >"$FAKE/fail-modifyvm"
+echo "2 1 $locked" >"$FAKE/fail-startvm"
+echo "2 1 $(code "The object is not ready" "E_ACCESSDENIED (0x80070005)")" >"$FAKE/fail-showvminfo"
+status 0 capstan run -d --name one app
+[ "$(grep -c ^createvm "$FAKE/log")" = 4 ] && [ "$(grep -c ^modifyvm "$FAKE/log")" = 3 ] || fail "$(cat "$FAKE/log")"
+status 0 capstan instances
+out_has running
+# locked for longer than that
+echo "99 1 $locked" >"$FAKE/fail-unregistervm"
+status 4 capstan delete -f one
+err_has "already locked"
+rm "$FAKE/fail-unregistervm"
+status 0 capstan delete -f one
+nothing_left one
+# the service does not come
+echo "99 1 $no_service" >"$FAKE/fail-createvm"
+status 125 capstan run -d app
+err_has "Failed to create the VirtualBox object"
+nothing_left service
+
+# ---- ends that are not plain ----
+status 0 capstan run -d --name two app
+echo "99 1 $(code "it does not listen" "VBOX_E_VM_ERROR (0x80bb0003)")" >"$FAKE/fail-controlvm"
+status 0 capstan delete -f two
+grep -q emergencystop "$FAKE/log" || fail "its process was not ended"
+nothing_left two
+status 0 capstan run -d --name three app
+rm "$FAKE"/vm/*/state # inaccessible
+echo "99 1 $(code "The object functionality is limited" "E_ACCESSDENIED (0x80070005)")" >"$FAKE/fail-showvminfo"
+status 0 capstan instances
+out_has unknown
+status 0 capstan delete -f three
+nothing_left three
+
+# ---- a port that was lost while the machine started: only its log says so ----
+cat >"$work/lose" <<'END'
+until l=$(ls -d "$FAKE"/vm/*/Logs 2>/dev/null); do sleep 0.01; done
+echo '00:00:01 NAT#0: failed to set up redirection of 8080 to 80' >"$l/VBox.log"
+END
+bash "$work/lose" &
+status 125 capstan run -d app
+wait
+err_has "redirection of 8080"
+grep -q poweroff "$FAKE/log" || fail "it was not powered off"
+nothing_left port
+
+# ---- cancelled in the middle ----
+for command in createvm modifyvm storageattach startvm; do
+  touch "$FAKE/slow-$command"
+  "$top_builddir/run" capstan run -d app 2>cancel.err &
+  pid=$!
+  wait_for 30 test -e "$FAKE/began-$command"
+  kill -INT $pid
+  st=0; wait $pid || st=$?
+  [ $st = 125 ] || fail "cancelled $command: $st $(cat cancel.err)"
+  nothing_left "cancelled $command"
+done
+
+# ---- the spelling of 6.1 ----
+echo 6.1.50r161033 >"$FAKE/version"
+status 0 capstan run -d --name old -m 64 -f 18080:80 --mac 52:54:00:12:34:56 app
+grep -q -e '--macaddress1 525400123456.*--natpf1 capstan0,tcp,127.0.0.1,18080,,80' "$FAKE/log" || fail "$(cat "$FAKE/log")"
+status 0 capstan delete -f old
+nothing_left old
