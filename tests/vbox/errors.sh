@@ -25,14 +25,17 @@ for v in 5.2.44r1 nothing ''; do
 done
 echo 7.2.22r1 >"$FAKE/version"
 
+no_serial () { # it ends when it sees that it is not needed any more
+  for p in /proc/[0-9]*; do
+    ! tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -q "vbox-serial $CAPSTAN_ROOT" || return 1
+  done
+}
 # nothing_left WHAT: of a machine that failed or was deleted
 nothing_left () {
   [ -z "$(ls "$FAKE/vm")" ] || fail "a machine is left: $*"
   rest=$(find "$CAPSTAN_ROOT/state/hypervisor-vbox" "$CAPSTAN_ROOT/instances/vbox" -mindepth 1 ! -name .lock)
   [ -z "$rest" ] || fail "a folder is left: $* $rest"
-  for p in /proc/[0-9]*; do
-    ! tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -q "vbox-serial $CAPSTAN_ROOT" || fail "vbox-serial is left: $*"
-  done
+  wait_for 60 no_serial
   rm -f "$FAKE"/fail-* "$FAKE"/slow-* "$FAKE"/began-* "$FAKE/log"
 }
 code () { echo "VBoxManage: error: $1\\nVBoxManage: error: Details: code $2, component X"; }
