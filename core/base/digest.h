@@ -3,6 +3,9 @@
 #define CS_DIGEST_H
 #include <glib.h>
 
+/* What hashes, if it can be loaded; for the test of what happens if not. */
+extern const char *cs_libcrypto;
+
 enum { CS_HEX_SHA256 = 65 }; /* 64 digits and the NUL */
 struct cs_sha256;
 struct cs_sha256 *cs_sha256_new (void);

@@ -258,29 +258,47 @@ cs_yaml_str (const CsYaml *map, const char *key)
   return y != NULL && y->type == CS_YAML_SCALAR ? y->scalar : NULL;
 }
 
+/* What would be no character of YAML, or end a line or be folded into it, stands as \x or \u. */
+static gboolean
+needs_escape (gunichar c)
+{
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff ||
+         c == 0xfffe || c == 0xffff;
+}
+
 /* Always in double quotes: no value is then taken for a number, a date or a flag. */
 static void
-put_quoted (GString *out, const char *value)
+put_quoted (GString *out, const char *text)
 {
   g_string_append_c (out, '"');
-  for (const unsigned char *p = (const unsigned char *) value; *p != '\0'; p++) {
+  for (const char *p = text, *next; *p != '\0'; p = next) {
+    gunichar c = g_utf8_get_char_validated (p, -1);
+    gboolean bad = c == (gunichar) -1 || c == (gunichar) -2; /* the reader says so */
+    next = bad ? p + 1 : g_utf8_next_char (p);
     if (*p == '"' || *p == '\\')
       g_string_append_printf (out, "\\%c", *p);
-    else if (*p < 0x20 || *p == 0x7f)
-      g_string_append_printf (out, "\\x%02x", *p);
+    else if (!bad && needs_escape (c))
+      g_string_append_printf (out, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
     else
-      g_string_append_c (out, (char) *p);
+      g_string_append_len (out, p, next - p);
   }
-  g_string_append (out, "\"\n");
+  g_string_append_c (out, '"');
 }
 
 void
 cs_yaml_put (GString *out, const char *key, const char *value)
 {
-  if (value == NULL)
+  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+  enum { KEY_MAX = 200 }; /* longer ones would have to be written in another way */
+  if (value == NULL || strlen (key) > KEY_MAX)
     return;
-  g_string_append_printf (out, "%s: ", key);
+  if (g_ascii_isalpha (*key) && key[strspn (key, plain)] == '\0' && strcmp (key, "null") != 0)
+    g_string_append (out, key);
+  else
+    put_quoted (out, key);
+  g_string_append (out, ": ");
   put_quoted (out, value);
+  g_string_append_c (out, '\n');
 }
 
 void
@@ -292,6 +310,7 @@ cs_yaml_put_list (GString *out, const char *key, char *const *items)
   for (; *items != NULL; items++) {
     g_string_append (out, "  - ");
     put_quoted (out, *items);
+    g_string_append_c (out, '\n');
   }
 }
 

@@ -29,7 +29,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (CsYaml, cs_yaml_free)
 const CsYaml *cs_yaml_get (const CsYaml *map, const char *key);
 /* The scalar of a key, or NULL if it is absent or no scalar. Borrowed. */
 const char *cs_yaml_str (const CsYaml *map, const char *key);
-/* Appends "key: value\n", quoted as YAML needs it; a NULL value appends nothing. */
+/* Appends "key: value\n", quoted as YAML needs it; nothing for a NULL value or a key of more
+ * than 200 bytes. */
 void cs_yaml_put (GString *out, const char *key, const char *value);
 /* The same for a list of texts; NULL or none of them appends nothing. */
 void cs_yaml_put_list (GString *out, const char *key, char *const *items);

@@ -4,6 +4,7 @@
 #include "core/repo/download.h"
 #include "core/base/error.h"
 #include "core/base/progress.h"
+#include "core/base/sparse.h"
 #include "core/base/util.h"
 #include "core/repo/stream.h"
 #include <errno.h>

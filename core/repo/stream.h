@@ -21,11 +21,6 @@ const char *cs_unpack_wire_sha256 (const struct cs_unpack *u);
 guint64 cs_unpack_size (const struct cs_unpack *u);
 guint64 cs_unpack_stored (const struct cs_unpack *u);
 
-/* Writes n bytes at off of a file that is a hole there, leaving runs of zeros out. *stored
- * grows by what was written. */
-gboolean cs_write_sparse (int fd, const void *buf, gsize n, guint64 off, const char *name,
-                          guint64 *stored, GError **err);
-
 /* ---- to the wire ---- */
 struct cs_packed { char sha256[CS_HEX_SHA256], wire_sha256[CS_HEX_SHA256]; guint64 size, wire_size, stored; };
 /* Reads the image in; out is written from byte 0 on (encoding NULL: not at all). Counts as

@@ -3,14 +3,13 @@
 #include "core/repo/stream.h"
 #include "core/base/digest.h"
 #include "core/base/error.h"
-#include "core/base/util.h"
+#include "core/base/sparse.h"
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
 enum {
   OUT = 256 * 1024,
-  BLOCK = 32 * 1024,     /* zeros shorter than this are written */
   WINDOW_LOG = 24,       /* of zstd: 16 MiB of memory */
   MAX_RATIO = 256        /* of what is not zeros, where nobody said the size */
 };
@@ -29,31 +28,6 @@ struct cs_unpack {
   guint8 *buf;
   char wire_hex[CS_HEX_SHA256], hex[CS_HEX_SHA256];
 };
-
-static gboolean
-is_zero (const guint8 *p, gsize n)
-{
-  return *p == 0 && memcmp (p, p + 1, n - 1) == 0;
-}
-
-gboolean
-cs_write_sparse (int fd, const void *buf, gsize n, guint64 off, const char *name, guint64 *stored,
-                 GError **err)
-{
-  const guint8 *p = buf;
-  gsize begin = 0; /* of what is to be written */
-  for (gsize at = 0; at < n;) {
-    gsize block = MIN (n - at, (gsize) BLOCK - (gsize) ((off + at) % BLOCK));
-    if (is_zero (p + at, block)) {
-      if (at > begin && !cs_pwrite_all (fd, p + begin, at - begin, off + begin, name, err))
-        return FALSE;
-      begin = at + block;
-    } else
-      *stored += block;
-    at += block;
-  }
-  return n == begin || cs_pwrite_all (fd, p + begin, n - begin, off + begin, name, err);
-}
 
 struct cs_unpack *
 cs_unpack_new (const char *encoding, int out, guint64 size, const char *name)
@@ -111,7 +85,7 @@ emit (struct cs_unpack *u, const guint8 *p, gsize n, GError **err)
   if (u->out >= 0 && !cs_write_sparse (u->out, p, n, u->size, u->name, &u->stored, err))
     return FALSE;
   if (u->out < 0)
-    u->stored += is_zero (p, n) ? 0 : n;
+    u->stored += cs_is_zero (p, n) ? 0 : n;
   u->size += n;
   if (u->limit == 0 && u->how != PLAIN && u->stored != before && u->stored > FREE_OF_RATIO &&
       u->stored / MAX_RATIO > u->wire)

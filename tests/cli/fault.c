@@ -6,6 +6,7 @@
  *   fault FOLDER N hold:A:B COMMAND...  the call waits: a byte is written to descriptor A, and
  *                                     then one is awaited from descriptor B
  *   fault FOLDER 0 count COMMAND...   prints how many there are
+ *   fault FOLDER 0 calls COMMAND...   prints how many system calls there are at all
  *
  * What counts is what changes files below FOLDER. Exit status: the command's; 100 if it was
  * killed; 101 if it ended without so many calls; 77 if this cannot be done here. */
@@ -173,7 +174,8 @@ strike (pid_t first, pid_t pid, const char *what, struct user_regs_struct *r)
 static int
 follow (pid_t first, long n, const char *what)
 {
-  long seen = 0;
+  const int all = strcmp (what, "calls") == 0;
+  long seen = 0, stops = 0;
   int st, result = 0, killed = 0;
   pid_t pid;
   while ((pid = waitpid (-1, &st, __WALL)) > 0) {
@@ -192,12 +194,15 @@ follow (pid_t first, long n, const char *what)
         strike (first, pid, what, &r);
       }
       sig = 0;
+    } else if (sig == (SIGTRAP | 0x80)) {
+      stops++; /* before a call, or after it */
+      sig = 0;
     } else if (st >> 16 != 0 || sig == SIGTRAP || sig == SIGSTOP)
       sig = 0; /* other events, and the stop at birth */
-    ptrace (PTRACE_CONT, pid, NULL, (long) sig);
+    ptrace (all ? PTRACE_SYSCALL : PTRACE_CONT, pid, NULL, (long) sig);
   }
-  if (strcmp (what, "count") == 0)
-    printf ("%ld\n", seen);
+  if (all || strcmp (what, "count") == 0)
+    printf ("%ld\n", all ? stops / 2 : seen);
   return killed ? KILLED : n > seen ? NOT_REACHED : result;
 }
 
@@ -205,7 +210,8 @@ int
 main (int argc, char **argv)
 {
   const long options = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                       PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+                       PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL |
+                       PTRACE_O_TRACESYSGOOD;
   int st;
   if (argc < 5)
     return 2;
