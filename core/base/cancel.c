@@ -71,10 +71,11 @@ void
 cs_cancel_on_signals (void)
 {
   static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
-  struct sigaction a;
+  struct sigaction a, was;
   memset (&a, 0, sizeof a);
   a.sa_handler = on_signal;
   cs_cancel_fd ();
   for (guint i = 0; i < G_N_ELEMENTS (sigs); i++)
-    sigaction (sigs[i], &a, NULL);
+    if (sigs[i] != SIGHUP || sigaction (SIGHUP, NULL, &was) != 0 || was.sa_handler != SIG_IGN)
+      sigaction (sigs[i], &a, NULL); /* nohup holds */
 }

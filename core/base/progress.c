@@ -1,6 +1,7 @@
 /* Progress of what takes longer than a second. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/base/progress.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include <stdio.h>
@@ -165,6 +166,13 @@ cs_progress_add (guint64 n)
     show ();
   }
   g_mutex_unlock (&lock);
+}
+
+gboolean
+cs_progress_step (guint64 n, GError **err)
+{
+  cs_progress_add (n);
+  return !cs_cancelled () || cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
 }
 
 void

@@ -12,6 +12,8 @@
 void cs_progress_begin (const char *label, guint64 total, guint64 done);
 void cs_progress_update (guint64 done); /* of the bytes in all */
 void cs_progress_add (guint64 n);       /* so many more; nothing if there is no operation */
+/* The same between two steps of some work: FALSE and an error once Ctrl-C was pressed. */
+gboolean cs_progress_step (guint64 n, GError **err);
 void cs_progress_end (void);
 /* Wipes the bar, so that a message can be printed; the next update draws it again. */
 void cs_progress_hide (void);

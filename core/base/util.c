@@ -152,14 +152,6 @@ cs_pread_all (int fd, void *buf, gsize n, guint64 off, const char *what, GError 
   return TRUE;
 }
 
-/* A step of a copy is done: shows it, and heeds Ctrl-C. */
-static gboolean
-copied (guint64 n, GError **err)
-{
-  cs_progress_add (n);
-  return !cs_cancelled () || cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
-}
-
 /* What copy_file_range could not do: through a buffer. */
 static gboolean
 copy_by_buffer (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
@@ -177,7 +169,7 @@ copy_by_buffer (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
     if (r == 0)
       return cs_fail (err, CAPSTAN_E_IO, "%s became shorter while it was read", in_name);
     if (!cs_pwrite_all (out, buf, (gsize) r, out_off, out_name, err) ||
-        !copied ((guint64) r, err))
+        !cs_progress_step ((guint64) r, err))
       return FALSE;
     in_off += (guint64) r;
     out_off += (guint64) r;
@@ -191,7 +183,7 @@ static gboolean
 copy_data (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
            const char *in_name, const char *out_name, GError **err)
 {
-  enum { STEP = 64 * 1024 * 1024 };
+  enum { STEP = 8 * 1024 * 1024 }; /* progress and Ctrl-C in between */
   while (n > 0) {
     off_t i = (off_t) in_off, o = (off_t) out_off;
     ssize_t r = copy_file_range (in, &i, out, &o, MIN (n, STEP), 0);
@@ -204,7 +196,7 @@ copy_data (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
       return cs_fail_errno (err, "copy %s to %s", in_name, out_name);
     if (r == 0)
       break; /* also what some kernels say of /proc and /sys: ask read */
-    if (!copied ((guint64) r, err))
+    if (!cs_progress_step ((guint64) r, err))
       return FALSE;
     in_off += (guint64) r;
     out_off += (guint64) r;
@@ -226,11 +218,11 @@ cs_copy_counted (int in, guint64 in_off, int out, guint64 out_off, guint64 n,
       struct stat st;
       if (fstat (in, &st) == 0 && (guint64) st.st_size < end)
         return cs_fail (err, CAPSTAN_E_IO, "%s became shorter while it was read", in_name);
-      return copied (end - in_off, err); /* the rest is a hole */
+      return cs_progress_step (end - in_off, err); /* the rest is a hole */
     }
     if (data >= 0 && n >= 64 * 1024) {
       guint64 hole = MIN ((guint64) data, end) - in_off;
-      if (hole > 0 && !copied (hole, err))
+      if (hole > 0 && !cs_progress_step (hole, err))
         return FALSE;
       out_off += hole;
       in_off += hole;

@@ -179,12 +179,7 @@ convert_out (struct build *b, const char *raw, const char *path, GError **err)
 static gboolean
 compose (struct build *b, int fd, const char *path, struct cs_fs_result *fs, GError **err)
 {
-  cs_tree_count (b->tree);
-  cs_progress_begin (b->name, b->base->keep + b->tree->data_bytes, 0);
-  gboolean ok = cs_compose (b->base, b->tree, b->cmdline, b->size, b->o->force, fd, path, fs,
-                            err);
-  cs_progress_end ();
-  return ok;
+  return cs_compose (b->base, b->tree, b->cmdline, b->size, b->o->force, fd, path, fs, err);
 }
 
 /* The disk into the file of txn. */
@@ -228,15 +223,22 @@ make_image (struct build *b, GError **err)
   if (!txn)
     return FALSE;
   g_autofree char *tmp = g_strconcat (txn->path, ".base", NULL);
-  if (!cs_base_read (b->base, tmp, b->o->replace_root, err) || !finish_tree (b, err) ||
-      !write_image (b, txn, &fs, err)) {
+  if (!cs_base_read (b->base, tmp, b->o->replace_root, err) || !finish_tree (b, err)) {
+    cs_store_abort (txn);
+    return FALSE;
+  }
+  cs_tree_count (b->tree);
+  cs_progress_begin (b->name, b->base->keep + b->tree->data_bytes, 0);
+  if (!write_image (b, txn, &fs, err)) {
+    cs_progress_end ();
     cs_store_abort (txn);
     return FALSE;
   }
   guint64 virtual = b->base->root + fs.size;
   guint64 written = stat (txn->path, &st) == 0 ? (guint64) st.st_blocks * 512 : virtual;
   struct cs_index *x = make_index (b, virtual);
-  gboolean ok = cs_store_commit (txn, x, err);
+  gboolean ok = cs_store_commit (txn, x, err); /* which waits for the disk: the bar stays */
+  cs_progress_end ();
   cs_index_free (x);
   if (ok)
     print_account (b, &fs, virtual, written);
@@ -248,12 +250,8 @@ static gboolean
 make_cmdline (struct build *b, GError **err)
 {
   GPtrArray *env = b->file->env;
-  for (const char *const *f = b->o->env_files; f && *f; f++)
-    if (!cs_env_read_file (env, *f, err))
-      return FALSE;
-  for (const char *const *e = b->o->env; e && *e; e++)
-    if (!cs_env_set (env, *e, err))
-      return FALSE;
+  if (!cs_env_gather (env, b->o->env_files, b->o->env, err))
+    return FALSE;
   g_ptr_array_add (env, NULL);
   b->cmdline = cs_cmdline_make ((const char *const *) env->pdata, b->file->cmdline,
                                 b->base->guest, err);

@@ -58,3 +58,16 @@ cs_env_read_file (GPtrArray *env, const char *path, GError **err)
   }
   return TRUE;
 }
+
+gboolean
+cs_env_gather (GPtrArray *env, const char *const *files, const char *const *single,
+               GError **err)
+{
+  for (; files && *files; files++)
+    if (!cs_env_read_file (env, *files, err))
+      return FALSE;
+  for (; single && *single; single++)
+    if (!cs_env_set (env, *single, err))
+      return FALSE;
+  return TRUE;
+}

@@ -2,6 +2,7 @@
 #include "config.h"
 #include <string.h>
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include "core/base/util.h"
 #include "core/build/gather.h"
 
@@ -23,7 +24,8 @@ cs_gather_clear (struct cs_gather *g)
 gboolean
 cs_gather_flush (struct cs_gather *g, GError **err)
 {
-  if (g->used > 0 && !cs_pwrite_all (g->fd, g->buf, g->used, g->pos, g->name, err))
+  if (g->used > 0 && (!cs_pwrite_all (g->fd, g->buf, g->used, g->pos, g->name, err) ||
+                      !cs_progress_step (g->used, err)))
     return FALSE;
   g->pos += g->used;
   g->used = 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "core/base/error.h"
+#include "core/base/progress.h"
 #include "core/base/util.h"
 #include "core/build/ignore.h"
 #include "core/build/tree.h"
@@ -277,7 +278,7 @@ scan_dir (struct scan *s, struct cs_srcdir *from, struct cs_inode *to, GError **
     path_add (s->host, name);
     path_add (s->guest, name);
     path_add (s->ignore, name);
-    if (!scan_name (s, from, to, name, err))
+    if (!scan_name (s, from, to, name, err) || !cs_progress_step (0, err))
       return FALSE;
     g_string_truncate (s->host, host);
     g_string_truncate (s->guest, guest);

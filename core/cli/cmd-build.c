@@ -1,5 +1,6 @@
 /* capstan build. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/build/build.h"
 #include "core/cli/cmd.h"
@@ -23,6 +24,7 @@ run_build (struct cs_cli *cli, GError **err)
   };
   if (cs_cli_given (cli, "memory"))
     cs_info ("-m is for 'capstan run': building starts no virtual machine");
+  cs_cancel_on_signals ();
   return cs_build (&o, NULL, err);
 }
 

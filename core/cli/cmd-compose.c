@@ -1,5 +1,6 @@
 /* capstan compose. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/build/build.h"
 #include "core/cli/cmd.h"
@@ -23,6 +24,7 @@ run_compose (struct cs_cli *cli, GError **err)
     .env = cs_cli_list (cli, "env"),
     .env_files = cs_cli_list (cli, "env-file"),
   };
+  cs_cancel_on_signals ();
   return cs_build (&o, NULL, err);
 }
 
@@ -61,5 +63,6 @@ const struct cs_cmd cs_cmd_compose = {
           "A .capstanignore in a directory PATH says what is left out; see Capstanfile(5).",
   .examples = "capstan compose -c /hello app ROOTFS\n"
               "capstan compose -l linux -c \"/bin/hello world\" ns/app build/out hello.conf",
-  .min_args = 2, .max_args = -1, .comp = CS_COMP_FILE, .opts = opts, .run = run_compose
+  .min_args = 2, .max_args = -1, .comp = CS_COMP_FILE, .opts = opts, .uses_repo = TRUE,
+  .run = run_compose
 };

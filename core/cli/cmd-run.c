@@ -3,6 +3,7 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/build/build.h"
+#include "core/build/env.h"
 #include "core/cli/cmd.h"
 #include "core/vm/vm.h"
 #include <string.h>
@@ -79,9 +80,6 @@ check_opts (const struct cs_run_opts *o, GError **err)
     if (f == NULL)
       return FALSE;
   }
-  for (guint k = 0; o->env[k] != NULL; k++)
-    if (strchr (o->env[k], '=') == NULL)
-      return cs_fail (err, CS_E_USAGE, "--env %s: expected NAME=VALUE", o->env[k]);
   for (guint k = 0; o->labels[k] != NULL; k++)
     if (strchr (o->labels[k], '=') == NULL || *o->labels[k] == '=')
       return cs_fail (err, CS_E_USAGE, "--label %s: expected KEY=VALUE", o->labels[k]);
@@ -101,7 +99,11 @@ run_run (struct cs_cli *cli, GError **err)
   if (disable == NULL)
     disable = cs_config ("disable_kvm");
   o.cmd = cs_cli_str (cli, "execute");
-  o.env = cs_cli_list (cli, "env");
+  g_autoptr (GPtrArray) env = g_ptr_array_new_with_free_func (g_free);
+  if (!cs_env_gather (env, cs_cli_list (cli, "env-file"), cs_cli_list (cli, "env"), err))
+    return FALSE;
+  g_ptr_array_add (env, NULL);
+  o.env = (const char *const *) env->pdata;
   g_autofree const char **forwards = all_forwards (cli);
   o.forwards = forwards;
   o.net = cs_cli_str (cli, "n");
@@ -149,6 +151,8 @@ static const struct cs_opt opts[] = {
   { .name = "volume", .type = CS_OPT_LIST, .arg = "PATH[:KEY=VALUE][:ro]", .comp = CS_COMP_FILE, .help = "another disk: a file, or a volume of the store; format=FORMAT, and what the hypervisor has for disks (aio, cache); repeatable" },
   { .short_name = 'e', .name = "execute", .type = CS_OPT_STRING, .arg = "COMMAND", .help = "application command line of this instance" },
   { .name = "env", .type = CS_OPT_LIST, .arg = "NAME=VALUE", .help = "set a variable for the application; repeatable" },
+  { .name = "env-file", .type = CS_OPT_LIST, .arg = "FILE", .comp = CS_COMP_FILE,
+    .help = "set variables, a line NAME=VALUE each; repeatable" },
   { .short_name = 'd', .name = "detach", .type = CS_OPT_FLAG, .help = "run in the background and print the instance's name" },
   { .name = "rm", .type = CS_OPT_FLAG, .help = "delete the instance when it has ended" },
   { .name = "restart", .type = CS_OPT_CHOICE, .arg = "WHEN", .choices = "no|on-failure|always", .def = "no", .help = "start it again when it has ended" },

@@ -1,5 +1,6 @@
 /* capstan tag. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/progress.h"
 #include "core/base/util.h"
@@ -76,6 +77,7 @@ run_tag (struct cs_cli *cli, GError **err)
   if (strcmp (name, to) == 0)
     return cs_fail (err, CS_E_USAGE, "'%s' has this name already", name);
   const char *suffix = cs_cli_given (cli, "hypervisor") ? cs_cli_suffix (cli) : NULL;
+  cs_cancel_on_signals ();
   struct cs_image *from = open_image (name, suffix, &in, err);
   if (!from)
     return FALSE;

@@ -40,3 +40,36 @@ mkdir "Böse"; cp app/Capstanfile Böse/
 status 2 capstan build -C Böse; err_has "capstan build NAME"
 status 2 capstan build -C app ../x
 status 1 capstan build -C app osv-loader; err_has "the base itself"
+rm app/fifo
+# Ctrl-C: the build command ends too, and nothing is left of the image.
+printf "${ok}build: echo \$\$ >pid; exec sleep 1000\n" >app/Capstanfile
+"$top_builddir/run" capstan build -C app new >out 2>&1 & p=$!
+wait_for 60 test -s app/pid
+kill -INT $p
+got=0; wait $p || got=$?
+[ $got = 1 ] || fail "status $got after Ctrl-C"
+grep -q "cancelled" out || fail "$(cat out)"
+wait_for 60 sh -c "! kill -0 $(cat app/pid) 2>/dev/null"
+[ ! -e "$repo/new" ] || fail "an image was left"
+# What cannot be read: as root everything can, so another user tries.
+as () { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+  command -v setpriv >/dev/null || exit 0
+  as () { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+  chown -R 65534 "$CAPSTAN_ROOT" app; chmod 755 "$work"
+fi
+as test -x "$top_builddir/run" || exit 0
+mkdir -p app/dir/closed app/dir/unlisted; echo x >app/dir/file; echo x >app/dir/closed/x
+printf "${ok}files:\n  /d: dir\n" >app/Capstanfile
+# unreadable MODE PATH: it is named, and nothing is left
+unreadable () {
+  chmod "$1" "app/dir/$2"
+  status 1 as "$top_builddir/run" capstan build -C app; err_has "app/dir/$2: Permission denied"
+  [ ! -e "$repo/app" ] || fail "an image was left: $2"
+  chmod 755 "app/dir/$2"
+}
+unreadable 000 file; unreadable 311 closed; unreadable 000 closed
+chmod 644 app/dir/closed # its names can be read, what they stand for cannot
+status 1 as "$top_builddir/run" capstan build -C app; err_has "app/dir/closed/x: Permission denied"
+chmod 755 app/dir/closed
+status 0 as "$top_builddir/run" capstan build -C app
