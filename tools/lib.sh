@@ -37,8 +37,8 @@ test_packages='libcmocka-dev clang g++ libclang-rt-14-dev e2fsprogs python3 curl
   openssl openssh-server debhelper dpkg-dev lintian fakeroot rpm rpmlint makepkg nginx-light ceph-mon ceph-osd
   ceph-common radosgw'
 
-# tests at once: one more than there are processors, as those that boot machines wait for each other
-jobs=$(($(nproc) + 1))
+# tests at once: those that boot machines wait for each other, and others for servers
+jobs=$(($(nproc) * 3))
 
 # build [CONFIGURE-ARGUMENT]...: in this tree. libtool, which runs once a file, takes half
 # the time with dash.

@@ -314,6 +314,7 @@ vbox_destroy (struct capstan_call *call, void *self, const struct capstan_vm_ref
     if ((rc = pull_plug (call, v, r->id)) != 0)
       return rc;
   }
+  relay_stop (call, r->id); /* of a machine that VirtualBox says nothing of */
   return vb_remove (call, v, r->id);
 }
 
