@@ -1,6 +1,6 @@
 #!/bin/sh
 # The Debian packages: built from what the tarball holds, looked at by lintian, installed into
-# a throw-away root (what is here, under an overlay), and run there (it boots machines).
+# a throw-away root (what is here, under an overlay), and run there, by a libvirt of its own.
 # --twice builds a second time elsewhere and compares.
 if [ -z "${top_srcdir:-}" ]; then # by hand, in the top folder of a built tree
   top_srcdir=$PWD top_builddir=$PWD; export top_srcdir top_builddir
