@@ -1,5 +1,6 @@
 /* capstan run. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/build/build.h"
@@ -131,6 +132,7 @@ run_run (struct cs_cli *cli, GError **err)
   g_autoptr (cs_hv) hv = cs_hv_open (name, options, err);
   if (hv == NULL || (cs_cli_flag (cli, "detach") && !cs_instance_can_detach (hv, err)))
     return FALSE;
+  cs_cancel_on_signals (); /* so that what was made is removed again */
   g_autoptr (cs_instance) i = cs_instance_create (hv, &o, err);
   if (i == NULL)
     return FALSE;

@@ -117,7 +117,7 @@ for command in createvm modifyvm storageattach startvm; do
   "$top_builddir/run" capstan run -d app 2>cancel.err &
   pid=$!
   wait_for 30 test -e "$FAKE/began-$command"
-  kill -INT $pid
+  kill -TERM $pid # SIGINT is ignored by what runs in the background of a script
   st=0; wait $pid || st=$?
   [ $st = 125 ] || fail "cancelled $command: $st $(cat cancel.err)"
   nothing_left "cancelled $command"
