@@ -304,6 +304,17 @@ cs_spawn_check (struct cs_spawn *s, GError **err)
                   *last != '\0' ? last : "it gave no reason");
 }
 
+gboolean
+cs_spawn_tool (const char *dir, const char *const *argv, GError **err)
+{
+  struct cs_spawn s = CS_SPAWN_INIT;
+  s.argv = argv;
+  s.dir = dir;
+  gboolean ok = cs_spawn_check (&s, err);
+  cs_spawn_clear (&s);
+  return ok;
+}
+
 void
 cs_spawn_clear (struct cs_spawn *s)
 {

@@ -26,6 +26,8 @@ struct cs_spawn {
 gboolean cs_spawn_run (struct cs_spawn *s, GError **err);
 /* The same, and a status other than 0 is an error with the last lines of its stderr. */
 gboolean cs_spawn_check (struct cs_spawn *s, GError **err);
+/* The whole of it for a program whose output nobody reads: argv in dir (NULL: here). */
+gboolean cs_spawn_tool (const char *dir, const char *const *argv, GError **err);
 /* Returns as soon as it runs; the pid is the caller's to reap. Nothing is captured: a
  * descriptor that is -1 is /dev/null. */
 gboolean cs_spawn_start (const struct cs_spawn *s, GPid *ret_pid, GError **err);

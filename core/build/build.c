@@ -167,13 +167,10 @@ convert_out (struct build *b, const char *raw, const char *path, GError **err)
 {
   const char *const argv[] = { "qemu-img", "convert", "-f", "raw", "-O", b->format, raw,
                                path, NULL };
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  gboolean ok = cs_spawn_check (&s, err);
-  if (!ok)
-    g_prefix_error (err, "write %s: ", path);
-  cs_spawn_clear (&s);
-  return ok;
+  if (cs_spawn_tool (NULL, argv, err))
+    return TRUE;
+  g_prefix_error (err, "write %s: ", path);
+  return FALSE;
 }
 
 static gboolean

@@ -1,5 +1,6 @@
 /* capstan export. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/cli/cmd.h"
@@ -28,6 +29,7 @@ run_export (struct cs_cli *cli, GError **err)
   g_autofree char *out = cs_cli_given (cli, "output") ? g_strdup (cs_cli_str (cli, "output"))
                                                      : g_strconcat (base, ".", x.format, NULL);
   guint64 size;
+  cs_cancel_on_signals (); /* so that nothing half written stays */
   if (!cs_name_check ("image name", name, FALSE, err) || !cs_store_want (name, suffix, err))
     return FALSE;
   cs_autofd int lock = cs_store_lock (name, FALSE, TRUE, err);

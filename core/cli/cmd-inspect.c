@@ -10,26 +10,10 @@
 #include <string.h>
 
 static void
-put (json_t *o, const char *key, const char *value)
-{
-  if (value != NULL)
-    json_object_set_new (o, key, json_string (value));
-}
-
-static void
 put_time (json_t *o, const char *key, gint64 ms)
 {
   g_autofree char *text = ms > 0 ? cs_ms_format (ms) : NULL;
-  put (o, key, text);
-}
-
-static json_t *
-texts (char *const *list)
-{
-  json_t *a = json_array ();
-  for (; list != NULL && *list != NULL; list++)
-    json_array_append_new (a, json_string (*list));
-  return a;
+  cs_json_set (o, key, text);
 }
 
 /* "KEY=VALUE" texts as an object. */
@@ -39,7 +23,7 @@ labels (char *const *list)
   json_t *o = json_object ();
   for (; list != NULL && *list != NULL; list++) {
     g_auto (GStrv) kv = g_strsplit (*list, "=", 2);
-    put (o, kv[0], kv[1] != NULL ? kv[1] : "");
+    cs_json_set (o, kv[0], kv[1] != NULL ? kv[1] : "");
   }
   return o;
 }
@@ -87,7 +71,7 @@ put_history (json_t *o, const struct cs_instance *i, const struct cs_vm *vm)
   put_time (o, "started", run.started);
   put_time (o, "ended", run.ended);
   if (run.ended != 0)
-    put (o, "reason", cs_reason_name (run.reason));
+    cs_json_set (o, "reason", cs_reason_name (run.reason));
   else if (vm != NULL && vm->info.stopped > 0)
     put_time (o, "ended", vm->info.stopped * 1000);
   if (cs_instance_exit_status (i, &said))
@@ -98,10 +82,10 @@ static json_t *
 network (const struct cs_instance *i)
 {
   json_t *n = json_object ();
-  put (n, "mode", i->net);
-  put (n, "device", i->device);
-  put (n, "mac", i->mac);
-  json_object_set_new (n, "forwards", texts (i->forwards));
+  cs_json_set (n, "mode", i->net);
+  cs_json_set (n, "device", i->device);
+  cs_json_set (n, "mac", i->mac);
+  json_object_set_new (n, "forwards", cs_json_texts (i->forwards));
   return n;
 }
 
@@ -112,28 +96,28 @@ describe (struct cs_instance *i, const struct cs_vm *vm)
   g_autofree char *path = i->disk != NULL ? cs_instance_path (i, i->disk) : NULL;
   gboolean gone = vm == NULL || vm->info.state == CAPSTAN_VM_GONE;
   pid_t pid;
-  put (o, "name", i->name);
-  put (o, "uuid", i->uuid);
-  put (o, "hypervisor", i->hypervisor != NULL ? i->hypervisor : i->suffix);
-  put (o, "backend_name", i->backend_name);
-  put (o, "id", i->ref.id);
-  put (o, "connection", i->ref.state);
-  put (o, "state", gone ? "unknown" : cs_vm_state_name (vm->info.state));
-  put (o, "detail", gone ? "the hypervisor does not know the machine" : vm->info.detail);
-  put (o, "image", i->image);
-  put (o, "guest", i->guest);
-  put (o, "created", i->created);
-  put (o, "boot", i->boot);
-  put (o, "command", i->cmdline);
+  cs_json_set (o, "name", i->name);
+  cs_json_set (o, "uuid", i->uuid);
+  cs_json_set (o, "hypervisor", i->hypervisor != NULL ? i->hypervisor : i->suffix);
+  cs_json_set (o, "backend_name", i->backend_name);
+  cs_json_set (o, "id", i->ref.id);
+  cs_json_set (o, "connection", i->ref.state);
+  cs_json_set (o, "state", gone ? "unknown" : cs_vm_state_name (vm->info.state));
+  cs_json_set (o, "detail", gone ? "the hypervisor does not know the machine" : vm->info.detail);
+  cs_json_set (o, "image", i->image);
+  cs_json_set (o, "guest", i->guest);
+  cs_json_set (o, "created", i->created);
+  cs_json_set (o, "boot", i->boot);
+  cs_json_set (o, "command", i->cmdline);
   json_object_set_new (o, "memory", json_integer ((json_int_t) i->memory));
   json_object_set_new (o, "cpus", json_integer (i->cpus));
-  put (disk, "path", path);
-  put (disk, "format", i->disk_format);
+  cs_json_set (disk, "path", path);
+  cs_json_set (disk, "format", i->disk_format);
   json_object_set_new (o, "disk", disk);
-  json_object_set_new (o, "volumes", texts (i->volumes));
+  json_object_set_new (o, "volumes", cs_json_texts (i->volumes));
   json_object_set_new (o, "network", network (i));
   json_object_set_new (o, "labels", labels (i->labels));
-  put (o, "restart", i->restart != NULL ? i->restart : "no");
+  cs_json_set (o, "restart", i->restart != NULL ? i->restart : "no");
   json_object_set_new (o, "remove", json_boolean (i->remove));
   put_history (o, i, vm);
   if (cs_monitor_is_there (i, &pid))

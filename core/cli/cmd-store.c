@@ -12,31 +12,24 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void
-set (json_t *o, const char *key, const char *value)
-{
-  if (value != NULL)
-    json_object_set_new (o, key, json_string (value));
-}
-
 static json_t *
 image_json (const struct cs_image *i)
 {
   json_t *o = json_object ();
-  set (o, "name", i->name);
-  set (o, "hypervisor", i->suffix);
-  set (o, "path", i->path);
-  set (o, "format", i->index->format);
-  set (o, "guest", i->index->guest != NULL ? i->index->guest : "osv");
-  set (o, "fs", i->index->fs);
-  set (o, "base", i->index->base);
-  set (o, "cmdline", i->index->cmdline);
-  set (o, "version", i->index->version);
-  set (o, "created", i->index->created);
-  set (o, "description", i->index->description);
-  set (o, "build", i->index->build);
-  set (o, "platform", i->index->platform);
-  set (o, "sha256", i->index->sha256);
+  cs_json_set (o, "name", i->name);
+  cs_json_set (o, "hypervisor", i->suffix);
+  cs_json_set (o, "path", i->path);
+  cs_json_set (o, "format", i->index->format);
+  cs_json_set (o, "guest", i->index->guest != NULL ? i->index->guest : "osv");
+  cs_json_set (o, "fs", i->index->fs);
+  cs_json_set (o, "base", i->index->base);
+  cs_json_set (o, "cmdline", i->index->cmdline);
+  cs_json_set (o, "version", i->index->version);
+  cs_json_set (o, "created", i->index->created);
+  cs_json_set (o, "description", i->index->description);
+  cs_json_set (o, "build", i->index->build);
+  cs_json_set (o, "platform", i->index->platform);
+  cs_json_set (o, "sha256", i->index->sha256);
   json_object_set_new (o, "size", json_integer ((json_int_t) (i->index->size != 0 ? i->index->size : i->file_size)));
   json_object_set_new (o, "allocated", json_integer ((json_int_t) i->allocated));
   return o;
@@ -107,8 +100,8 @@ info_file (const char *path, gboolean as_json, GError **err)
   if (fstat (fd, &st) != 0 || pread (fd, sector, sizeof sector, 0) < 0)
     return cs_fail_errno (err, "read %s", path);
   json_t *o = json_object ();
-  set (o, "path", path);
-  set (o, "format", format);
+  cs_json_set (o, "path", path);
+  cs_json_set (o, "format", format);
   json_object_set_new (o, "size", json_integer ((json_int_t) size));
   json_object_set_new (o, "allocated", json_integer ((json_int_t) st.st_blocks * 512));
   if (strcmp (format, "raw") == 0)

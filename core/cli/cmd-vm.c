@@ -45,21 +45,14 @@ static json_t *
 to_json (const struct cs_instance *i, const char *hv, const char *state)
 {
   int st;
-  json_t *o = json_pack ("{ssssss}", "name", i->name, "hypervisor", hv, "state", state), *ports = json_array (), *labels = json_array ();
-  if (i->image != NULL)
-    json_object_set_new (o, "image", json_string (i->image));
-  if (i->uuid != NULL)
-    json_object_set_new (o, "uuid", json_string (i->uuid));
-  if (i->created != NULL)
-    json_object_set_new (o, "created", json_string (i->created));
+  json_t *o = json_pack ("{ssssss}", "name", i->name, "hypervisor", hv, "state", state);
+  cs_json_set (o, "image", i->image);
+  cs_json_set (o, "uuid", i->uuid);
+  cs_json_set (o, "created", i->created);
   if (cs_instance_exit_status (i, &st))
     json_object_set_new (o, "exit_status", json_integer (st));
-  for (char **f = i->forwards; *f != NULL; f++)
-    json_array_append_new (ports, json_string (*f));
-  for (char **l = i->labels; *l != NULL; l++)
-    json_array_append_new (labels, json_string (*l));
-  json_object_set_new (o, "ports", ports);
-  json_object_set_new (o, "labels", labels);
+  json_object_set_new (o, "ports", cs_json_texts (i->forwards));
+  json_object_set_new (o, "labels", cs_json_texts (i->labels));
   return o;
 }
 

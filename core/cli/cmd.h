@@ -104,4 +104,7 @@ struct cs_repo *cs_cli_repo_open (const struct cs_cli *cli, gboolean must_be_nam
 
 /* JSON output is by jansson; this prints a value and a newline and drops the reference. */
 gboolean cs_print_json (struct json_t *value, GError **err);
+/* A text into the object, nothing for NULL; and an array of the texts of a list (or of NULL). */
+void cs_json_set (struct json_t *object, const char *key, const char *value);
+struct json_t *cs_json_texts (char *const *list);
 #endif

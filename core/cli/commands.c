@@ -18,6 +18,22 @@ cs_print_json (json_t *value, GError **err)
   return TRUE;
 }
 
+void
+cs_json_set (json_t *object, const char *key, const char *value)
+{
+  if (value != NULL)
+    json_object_set_new (object, key, json_string (value));
+}
+
+json_t *
+cs_json_texts (char *const *list)
+{
+  json_t *a = json_array ();
+  for (; list != NULL && *list != NULL; list++)
+    json_array_append_new (a, json_string (*list));
+  return a;
+}
+
 static gboolean
 not_yet (struct cs_cli *cli, GError **err)
 {

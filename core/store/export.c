@@ -37,16 +37,6 @@ find (const char *format, GError **err)
 }
 
 static gboolean
-qemu_img (const char *const *argv, GError **err)
-{
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  gboolean ok = cs_spawn_check (&s, err);
-  cs_spawn_clear (&s);
-  return ok;
-}
-
-static gboolean
 convert (const char *from, const char *in, const struct kind *k, gboolean compress, const char *out,
          GError **err)
 {
@@ -62,7 +52,10 @@ convert (const char *from, const char *in, const struct kind *k, gboolean compre
   argv[n++] = "--";
   argv[n++] = in;
   argv[n] = out;
-  return qemu_img (argv, err);
+  if (cs_spawn_tool (NULL, argv, err))
+    return TRUE;
+  g_prefix_error (err, "convert %s to %s: ", in, k->name);
+  return FALSE;
 }
 
 /* What was written is whole, and is what the image is. */
@@ -71,11 +64,11 @@ verify (const char *from, const char *in, const struct kind *k, const char *out,
 {
   const char *check[] = { "qemu-img", "check", "-q", "-f", k->qemu, "--", out, NULL };
   const char *compare[] = { "qemu-img", "compare", "-q", "-f", from, "-F", k->qemu, "--", in, out, NULL };
-  if (k->check && !qemu_img (check, err)) {
+  if (k->check && !cs_spawn_tool (NULL, check, err)) {
     g_prefix_error (err, "the %s that was written is not sound: ", k->name);
     return FALSE;
   }
-  if (!qemu_img (compare, err)) {
+  if (!cs_spawn_tool (NULL, compare, err)) {
     g_prefix_error (err, "the %s that was written is not what the image is: ", k->name);
     return FALSE;
   }
@@ -109,7 +102,7 @@ verify_ova (const char *raw, const char *ova, guint64 at, guint64 size, GError *
                                           ",file.size=%" G_GUINT64_FORMAT
                                           ",file.file.driver=file,file.file.filename=%s", at, size, b);
   const char *compare[] = { "qemu-img", "compare", "-q", "--image-opts", in, out, NULL };
-  if (qemu_img (compare, err))
+  if (cs_spawn_tool (NULL, compare, err))
     return TRUE;
   g_prefix_error (err, "the disk of the ova is not what the image is: ");
   return FALSE;
@@ -154,9 +147,10 @@ cs_export (const struct cs_image *i, const char *from, const char *path, const s
     return FALSE;
   if (x->compress && !k->compress)
     return cs_fail (err, CS_E_USAGE, "%s has no compression; qcow2, vmdk and ova have", k->name);
-  if (lstat (path, &st) == 0 && !x->force)
+  gboolean there = lstat (path, &st) == 0;
+  if (there && !x->force)
     return cs_fail (err, CAPSTAN_E_EXISTS, "%s is there already; --force replaces it", path);
-  if (lstat (path, &st) == 0 && !S_ISREG (st.st_mode))
+  if (there && !S_ISREG (st.st_mode))
     return cs_fail (err, CS_E_USAGE, "%s is not a plain file; give another with -o", path);
   /* beside the file, so that it can be renamed; a relative name may begin with '-' */
   g_autofree char *tmp = g_strconcat (g_path_is_absolute (path) ? "" : "./", path, ".XXXXXX", NULL);
@@ -168,9 +162,11 @@ cs_export (const struct cs_image *i, const char *from, const char *path, const s
     ok = cs_fail_errno (err, "write %s", path);
   if (ok && rename (tmp, path) < 0)
     ok = cs_fail_errno (err, "rename %s to %s", tmp, path);
-  if (!ok)
+  if (!ok) {
     unlink (tmp);
-  else
-    *ret_size = (guint64) st.st_size;
-  return ok;
+    return FALSE;
+  }
+  *ret_size = (guint64) st.st_size;
+  g_autofree char *dir = g_path_get_dirname (path);
+  return cs_fsync_dir (dir, err);
 }

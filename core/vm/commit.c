@@ -13,12 +13,7 @@ flatten (const struct cs_instance *i, const char *format, const char *to, GError
 {
   const char *argv[] = { "qemu-img", "convert", "-f", i->disk_format, "-O", format,
                         i->disk, to, NULL };
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  s.dir = i->dir;
-  gboolean ok = cs_spawn_check (&s, err);
-  cs_spawn_clear (&s);
-  return ok;
+  return cs_spawn_tool (i->dir, argv, err);
 }
 
 /* What the image was when the instance was made, changed into what the new one is. */

@@ -21,12 +21,7 @@ has_format (const char *list, const char *format)
 static gboolean
 tool (struct cs_instance *i, const char *const *argv, GError **err)
 {
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  s.dir = i->dir;
-  gboolean ok = cs_spawn_check (&s, err);
-  cs_spawn_clear (&s);
-  return ok;
+  return cs_spawn_tool (i->dir, argv, err);
 }
 
 gboolean

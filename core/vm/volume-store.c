@@ -41,14 +41,10 @@ make_disk (const char *path, guint64 size, const char *format, GError **err)
   if (fd < 0)
     return cs_fail_errno (err, "create %s", path);
   if (strcmp (format, "raw") == 0)
-    return ftruncate (fd, (off_t) size) == 0 || cs_fail_errno (err, "write %s", path);
+    return (ftruncate (fd, (off_t) size) == 0 && fsync (fd) == 0) || cs_fail_errno (err, "write %s", path);
   g_autofree char *bytes = g_strdup_printf ("%" G_GUINT64_FORMAT, size);
   const char *argv[] = { "qemu-img", "create", "-q", "-f", format, path, bytes, NULL };
-  struct cs_spawn s = CS_SPAWN_INIT;
-  s.argv = argv;
-  gboolean ok = cs_spawn_check (&s, err);
-  cs_spawn_clear (&s);
-  return ok;
+  return cs_spawn_tool (NULL, argv, err) && (fsync (fd) == 0 || cs_fail_errno (err, "write %s", path));
 }
 
 gboolean
@@ -58,7 +54,7 @@ cs_volume_create (const char *name, guint64 size, const char *format, GError **e
   if (path == NULL)
     return FALSE;
   if (size < 512 || size % 512 != 0)
-    return cs_fail (err, CS_E_USAGE, "--size: a disk has a multiple of 512 bytes");
+    return cs_fail (err, CS_E_USAGE, "volume '%s': --size has to be a multiple of 512 bytes", name);
   cs_autofd int l = lock (err);
   if (l < 0)
     return FALSE;

@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # As root with qemu:///system, QEMU runs as a user of libvirt's own: a store that this user
 # cannot reach works, and one line says what that costs; one that it can reach is not run as
 # root.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # Without libvirtd: its driver inside the process, asked for by name or as the last resort.
 . "$top_srcdir/tests/functions.sh"
 use_linux_base

@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # The whole path for real: Capstanfiles become images on the Linux base and run in virtual
 # machines under libvirt.
 . "$top_srcdir/tests/functions.sh"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # The terminal as a console: what Ctrl-] does, that the terminal is as it was afterwards
 # whatever ended it, and input that the guest is slow to read.
 . "$top_srcdir/tests/functions.sh"

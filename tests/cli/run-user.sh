@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # The run of an ordinary user, on a libvirt session of his own, which is restarted meanwhile.
 # As root the test gives itself up for nobody.
 . "$top_srcdir/tests/functions.sh"

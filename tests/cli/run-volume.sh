@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # Volumes as Linux sees them: read and written, read-only, in another format, kept.
 . "$top_srcdir/tests/functions.sh"
 use_linux_base

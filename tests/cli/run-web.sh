@@ -1,4 +1,5 @@
 #!/bin/sh
+# It boots machines.
 # A web server of the distribution, with its libraries and data, that answers through -f;
 # what stands in the way of a second one; stopping, and cleaning up.
 . "$top_srcdir/tests/functions.sh"

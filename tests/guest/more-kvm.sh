@@ -1,2 +1,3 @@
 #!/bin/sh
+# It boots machines.
 CAPSTAN_TEST_HYPERVISOR=kvm exec "$top_srcdir/tests/guest/more.sh"

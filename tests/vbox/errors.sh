@@ -2,7 +2,7 @@
 # What goes wrong around VBoxManage: said in words, and nothing is left of it.
 . "$top_srcdir/tests/functions.sh"
 capstan plugin info vbox >/dev/null 2>&1 || skip "hypervisor-vbox is not built"
-CAPSTAN_HYPERVISOR='vbox' FAKE=$work/fake; export CAPSTAN_HYPERVISOR FAKE
+CAPSTAN_HYPERVISOR=vbox FAKE=$work/fake; export CAPSTAN_HYPERVISOR FAKE
 mkdir -p "$FAKE/vm"
 echo 7.2.22r1 >"$FAKE/version"
 
