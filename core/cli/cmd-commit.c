@@ -1,5 +1,6 @@
 /* capstan commit. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/cli/cmd.h"
 #include "core/vm/vm.h"
@@ -8,6 +9,7 @@ static gboolean
 run_commit (struct cs_cli *cli, GError **err)
 {
   const char *name = cs_cli_arg (cli, 1);
+  cs_cancel_on_signals ();
   g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
   g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
   if (hv == NULL || !cs_instance_commit (i, hv, name, cs_cli_str (cli, "message"), cs_cli_flag (cli, "force"), err))

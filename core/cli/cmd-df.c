@@ -5,6 +5,7 @@
 #include "core/cli/cmd.h"
 #include "core/store/store.h"
 #include "core/vm/instance.h"
+#include "core/vm/volume.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +29,9 @@ add_entry (struct walk *w, int parent, const char *name, const char *path, int d
   struct stat st;
   if (fstatat (parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return; /* it has just gone */
-  g_autofree char *id = g_strdup_printf ("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT, (guint64) st.st_dev,
-                                         (guint64) st.st_ino);
-  if (!S_ISDIR (st.st_mode) && st.st_nlink > 1 && !g_hash_table_add (w->seen, g_steal_pointer (&id)))
+  if (!S_ISDIR (st.st_mode) && st.st_nlink > 1 &&
+      !g_hash_table_add (w->seen, g_strdup_printf ("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
+                                                   (guint64) st.st_dev, (guint64) st.st_ino)))
     return;
   w->u->allocated += (guint64) st.st_blocks * 512;
   if (S_ISREG (st.st_mode))
@@ -103,6 +104,7 @@ run_df (struct cs_cli *cli, GError **err)
 {
   struct usage all[] = { { .what = "images", .folder = "repository", .counted = TRUE },
                          { .what = "instances", .folder = "instances", .counted = TRUE },
+                         { .what = "volumes", .folder = "volumes", .counted = TRUE },
                          { .what = "cache", .folder = "cache" },
                          { .what = "other" } };
   struct usage total = { .what = "total" };
@@ -113,6 +115,8 @@ run_df (struct cs_cli *cli, GError **err)
     return FALSE;
   all[0].count = images->len;
   all[1].count = instances->len;
+  g_autoptr (GPtrArray) volumes = cs_volume_names ();
+  all[2].count = volumes->len;
   measure (all, G_N_ELEMENTS (all));
   for (guint i = 0; i < G_N_ELEMENTS (all); i++) {
     total.allocated += all[i].allocated;
@@ -144,6 +148,6 @@ static const struct cs_opt opts[] = {
   { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
 const struct cs_cmd cs_cmd_df = { .name = "df", .args = "", .opts = opts, .run = run_df,
   .summary = "Show what the store takes of the disk",
-  .text = "Shows how much of the disk images, instances and the cache take, and the length of "
+  .text = "Shows how much of the disk images, instances, volumes and the cache take, and the length of "
           "their files with their holes. An image that instances stand on counts once, as an "
           "image. capstan rmi, delete and prune make room." };

@@ -5,6 +5,7 @@
 #include "core/cli/cmd.h"
 #include "core/vm/runs.h"
 #include "core/vm/vm.h"
+#include "core/vm/volume.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,12 +34,7 @@ static gboolean
 is_volume (const struct cs_instance *i, const char *resource)
 {
   const char *path = g_str_has_prefix (resource, "file:") ? resource + 5 : NULL;
-  for (char **v = i->volumes; path != NULL && v != NULL && *v != NULL; v++) {
-    gsize n = strlen (path);
-    if (strncmp (*v, path, n) == 0 && ((*v)[n] == '\0' || (*v)[n] == ':'))
-      return TRUE;
-  }
-  return FALSE;
+  return path != NULL && cs_volume_of (i, path, strlen (path)) != NULL;
 }
 
 /* All that lies on this host because of the instance. */

@@ -56,8 +56,8 @@ run_start (struct cs_cli *cli, GError **err)
   g_autoptr (cs_hv) hv = NULL;
   g_autoptr (cs_instance) i = open_arg (cli, 0, &hv, err);
   struct cs_outcome o;
-  gboolean ended;
-  if (i == NULL || !cs_attach_run (i, hv, cs_cli_flag (cli, "no-tty"), &ended, &o, err))
+  gboolean ended, ran = FALSE;
+  if (i == NULL || !cs_attach_run (i, hv, cs_cli_flag (cli, "no-tty"), &ran, &ended, &o, err))
     return FALSE;
   if (ended)
     cli->exit_status = o.status;
@@ -235,7 +235,8 @@ const struct cs_cmd cs_cmd_rename = { .name = "rename", .args = "INSTANCE NAME",
 static gboolean
 run_monitor (struct cs_cli *cli, GError **err)
 {
-  g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
+  /* never freed: the thread that notes times reads it until the process is gone */
+  struct cs_instance *i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
   return i != NULL && cs_monitor_run (i, err);
 }
 const struct cs_cmd cs_cmd_monitor = { .name = "monitor", .args = "UUID", .summary = "",

@@ -46,10 +46,15 @@ run_detached (struct cs_instance *i, struct cs_hv *hv, GError **err)
 static gboolean
 run_attached (struct cs_cli *cli, struct cs_instance *i, struct cs_hv *hv, GError **err)
 {
-  gboolean ended = FALSE;
+  gboolean ended = FALSE, ran = FALSE;
   struct cs_outcome o;
-  if (!cs_attach_run (i, hv, cs_cli_flag (cli, "no-tty"), &ended, &o, err)) {
-    cs_instance_delete (i, hv, TRUE, NULL);
+  gboolean ok = cs_attach_run (i, hv, cs_cli_flag (cli, "no-tty"), &ran, &ended, &o, err);
+  cs_cancel_reset (); /* what follows is done even so */
+  if (!ok) {
+    if (ran && !i->remove) /* its disk may hold something: it stays */
+      cs_instance_kill (i, hv, NULL);
+    else
+      cs_instance_delete (i, hv, TRUE, NULL);
     return FALSE;
   }
   if (!ended)

@@ -158,9 +158,10 @@ static gboolean
 run_console (struct cs_cli *cli, GError **err)
 {
   g_autoptr (cs_vm) end = NULL;
+  gboolean ran;
   g_autoptr (cs_instance) i = cs_instance_find (cs_cli_arg (cli, 0), NULL, err);
   g_autoptr (cs_hv) hv = i != NULL ? cs_instance_hv (i, err) : NULL;
-  return hv != NULL && cs_attach (i, hv, FALSE, cs_cli_flag (cli, "no-tty"), &end, err);
+  return hv != NULL && cs_attach (i, hv, FALSE, cs_cli_flag (cli, "no-tty"), &ran, &end, err);
 }
 static const struct cs_opt console_opts[] = {
   { .name = "no-tty", .type = CS_OPT_FLAG, .help = "do not touch the terminal; Ctrl-C stops" },

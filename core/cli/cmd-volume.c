@@ -109,7 +109,7 @@ static const struct cs_cmd cmd_list = { .name = "list", .args = "", .summary = "
   .opts = list_opts, .run = run_list, .text = "Lists the volumes of the store and the instances that were made with them." };
 
 static const struct cs_cmd *const subs[] = { &cmd_create, &cmd_list, &cmd_delete, &cmd_info, NULL };
-const struct cs_cmd cs_cmd_volume = { .name = "volume", .args = "COMMAND", .summary = "Disks that outlive instances",
+const struct cs_cmd cs_cmd_volume = { .name = "volume", .args = "", .summary = "Disks that outlive instances",
   .sub = subs,
   .text = "A volume is a disk of your own, which capstan run --volume gives to an instance beside its own disk. It "
           "stays when the instance is deleted. Volumes that are made here lie in the store and are named alone; any "

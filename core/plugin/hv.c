@@ -335,6 +335,12 @@ cs_hv_console (struct cs_hv *hv, const struct cs_vm_ref *r, const char *role, GE
   return ok_ ? a.fd : -1;
 }
 
+gboolean
+cs_vm_is_over (guint state)
+{
+  return state == CAPSTAN_VM_STOPPED || state == CAPSTAN_VM_CRASHED || state == CAPSTAN_VM_GONE;
+}
+
 const char *
 cs_vm_state_name (guint state)
 {

@@ -59,4 +59,5 @@ int cs_hv_console (struct cs_hv *hv, const struct cs_vm_ref *r, const char *role
 
 /* Cancelling: core/base/cancel.h. */
 const char *cs_vm_state_name (guint state); /* "running"; static */
+gboolean cs_vm_is_over (guint state); /* nothing of it runs or is on the way */
 #endif

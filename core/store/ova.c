@@ -104,7 +104,7 @@ octal (char *field, gsize width, guint64 n)
 }
 
 static gboolean
-put_header (int fd, const char *path, off_t at, const char *name, guint64 size, GError **err)
+put_header (int fd, const char *path, guint64 at, const char *name, guint64 size, GError **err)
 {
   struct header h = { .type = '0' };
   const guchar *p = (const guchar *) &h;
@@ -122,20 +122,14 @@ put_header (int fd, const char *path, off_t at, const char *name, guint64 size, 
     sum += p[k];
   octal (h.sum, sizeof h.sum - 1, sum);
   h.sum[6] = '\0';
-  return pwrite (fd, &h, sizeof h, at) == (ssize_t) sizeof h || cs_fail_errno (err, "write %s", path);
-}
-
-static gboolean
-put (int fd, const char *path, off_t at, const void *buf, gsize n, GError **err)
-{
-  return pwrite (fd, buf, n, at) == (ssize_t) n || cs_fail_errno (err, "write %s", path);
+  return cs_pwrite_all (fd, &h, sizeof h, at, path, err);
 }
 
 /* What takes the disk as it comes. */
 struct stream {
   int fd;
   const char *path;
-  guint64 at;
+  guint64 from, at;
   struct cs_sha256 *sum;
 };
 
@@ -145,8 +139,11 @@ take (void *data, const void *buf, gsize n, GError **err)
   struct stream *s = data;
   guint64 at = s->at;
   s->at += n;
+  if (s->at - s->from >= (guint64) 1 << 33)
+    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: compressed, the disk takes more than the 8 GiB that an OVA holds",
+                    s->path);
   cs_sha256_add (s->sum, buf, n);
-  return put (s->fd, s->path, (off_t) at, buf, n, err);
+  return cs_pwrite_all (s->fd, buf, n, at, s->path, err);
 }
 
 static void
@@ -177,12 +174,12 @@ describe (const char *base, guint64 file_size, guint64 size)
 }
 
 static gboolean
-put_file (int fd, const char *path, off_t at, const char *base, const char *end, const char *text,
+put_file (int fd, const char *path, guint64 at, const char *base, const char *end, const char *text,
           GError **err)
 {
   g_autofree char *name = g_strconcat (base, end, NULL);
   return put_header (fd, path, at, name, strlen (text), err) &&
-         put (fd, path, at + BLOCK, text, strlen (text), err);
+         cs_pwrite_all (fd, text, strlen (text), at + BLOCK, path, err);
 }
 
 gboolean
@@ -199,25 +196,22 @@ cs_ova_write (int fd, const char *path, const char *name, int raw, guint64 size,
   g_autofree char *mf_draft = manifest (base, ovf_sum, ovf_sum);
   guint64 mf_at = BLOCK + CS_ALIGN (strlen (draft), BLOCK);
   guint64 disk_at = mf_at + BLOCK + CS_ALIGN (strlen (mf_draft), BLOCK);
-  struct stream s = { fd, path, disk_at + BLOCK, cs_sha256_new () };
+  struct stream s = { fd, path, disk_at + BLOCK, disk_at + BLOCK, cs_sha256_new () };
   const struct cs_vmdk_out out = { take, &s };
   gboolean ok = cs_vmdk_stream (raw, name, size, disk, &out, err);
   cs_sha256_end (s.sum, disk_sum);
   cs_sha256_free (s.sum);
   if (!ok)
     return FALSE;
-  *ret_at = disk_at + BLOCK;
-  *ret_size = s.at - *ret_at;
-  if (*ret_size >= (guint64) 1 << 33)
-    return cs_fail (err, CAPSTAN_E_LIMIT, "%s: the disk takes %" G_GUINT64_FORMAT
-                    " bytes compressed, and an OVA holds 8 GiB", name, *ret_size);
+  *ret_at = s.from;
+  *ret_size = s.at - s.from;
   /* a name of an image has no character that XML gives a meaning */
   g_autofree char *text = describe (base, *ret_size, size);
   digest (text, ovf_sum);
   g_autofree char *mf = manifest (base, ovf_sum, disk_sum);
   /* and two blocks of zeroes at the end */
-  return put_header (fd, path, (off_t) disk_at, disk, *ret_size, err) &&
+  return put_header (fd, path, disk_at, disk, *ret_size, err) &&
          put_file (fd, path, 0, base, ".ovf", text, err) &&
-         put_file (fd, path, (off_t) mf_at, base, ".mf", mf, err) &&
+         put_file (fd, path, mf_at, base, ".mf", mf, err) &&
          (ftruncate (fd, (off_t) (s.at + 2 * BLOCK)) == 0 || cs_fail_errno (err, "write %s", path));
 }

@@ -10,6 +10,7 @@
 #include "core/store/export.h"
 #include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/sparse.h"
 #include "core/base/util.h"
 #include <string.h>
 #include <unistd.h>
@@ -156,19 +157,16 @@ next_grain (int in, guint64 grain)
 }
 
 static gboolean
-read_grain (int in, const char *name, guint64 grain, guchar *buf, GError **err)
+read_grain (int in, const char *name, guint64 size, guint64 grain, guchar *buf, GError **err)
 {
-  ssize_t n = pread (in, buf, GRAIN, (off_t) (grain * GRAIN));
-  if (n < 0)
-    return cs_fail_errno (err, "read %s", name);
-  memset (buf + n, 0, (gsize) (GRAIN - n)); /* the last one */
-  return TRUE;
+  gsize n = (gsize) MIN (GRAIN, size - grain * GRAIN);
+  memset (buf + n, 0, GRAIN - n); /* of the last one */
+  return cs_pread_all (in, buf, n, grain * GRAIN, name, err);
 }
 
 static gboolean
 put_grains (struct writer *w, int in, const char *name, guint64 size, GError **err)
 {
-  static const guchar zero[GRAIN];
   g_autofree guchar *data = g_malloc (GRAIN), *packed = g_malloc (compressBound (GRAIN));
   guint64 count = CS_ALIGN (size, GRAIN) / GRAIN, some = next_grain (in, 0);
   for (guint64 g = 0; g < count; g++) {
@@ -177,8 +175,8 @@ put_grains (struct writer *w, int in, const char *name, guint64 size, GError **e
     if (g == some) {
       if (cs_cancelled ())
         return cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
-      if (!read_grain (in, name, g, data, err) ||
-          (memcmp (data, zero, GRAIN) != 0 && !put_grain (w, g, data, packed, err)))
+      if (!read_grain (in, name, size, g, data, err) ||
+          (!cs_is_zero (data, GRAIN) && !put_grain (w, g, data, packed, err)))
         return FALSE;
     }
     if ((g % PER_TABLE == PER_TABLE - 1 || g == count - 1) && !put_table (w, err))
@@ -192,9 +190,9 @@ cs_vmdk_stream (int in, const char *name, guint64 size, const char *extent,
                 const struct cs_vmdk_out *out, GError **err)
 {
   struct writer w = { .out = out, .directory = g_array_new (FALSE, FALSE, sizeof (guint32)) };
-  size = CS_ALIGN (size, SECTOR);
-  gboolean ok = put_header (&w, size, G_MAXUINT64, err) && put_descriptor (&w, extent, size, err) &&
-                put_grains (&w, in, name, size, err) && put_end (&w, size, err);
+  guint64 whole = CS_ALIGN (size, SECTOR);
+  gboolean ok = put_header (&w, whole, G_MAXUINT64, err) && put_descriptor (&w, extent, whole, err) &&
+                put_grains (&w, in, name, size, err) && put_end (&w, whole, err);
   g_array_unref (w.directory);
   return ok;
 }

@@ -301,7 +301,7 @@ attached (struct attach *a, gboolean start, gboolean paused, GError **err)
 
 gboolean
 cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_tty,
-           struct cs_vm **ret_end, GError **err)
+           gboolean *ret_ran, struct cs_vm **ret_end, GError **err)
 {
   struct capstan_caps caps;
   g_autofree char *lock_path = cs_instance_path (i, "attached");
@@ -319,7 +319,10 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
     return FALSE;
   cs_autofd int console = cs_hv_console (hv, &i->ref, "console", err);
   a.console = console;
-  if (console < 0 || !attached (&a, start, pause, err))
+  if (console < 0)
+    return FALSE;
+  *ret_ran = TRUE;
+  if (!attached (&a, start, pause, err))
     return FALSE;
   if (a.detached) {
     cs_info ("detached; capstan console %s attaches again", i->name);
@@ -330,15 +333,15 @@ cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_
 }
 
 gboolean
-cs_attach_run (struct cs_instance *i, struct cs_hv *hv, gboolean no_tty, gboolean *ret_ended,
-               struct cs_outcome *ret, GError **err)
+cs_attach_run (struct cs_instance *i, struct cs_hv *hv, gboolean no_tty, gboolean *ret_ran,
+               gboolean *ret_ended, struct cs_outcome *ret, GError **err)
 {
   struct cs_backoff b = { .began = cs_now () };
   do {
     g_autoptr (cs_vm) end = NULL;
     if (!cs_instance_begin (i, hv, err))
       return FALSE;
-    if (!cs_attach (i, hv, TRUE, no_tty, &end, err)) {
+    if (!cs_attach (i, hv, TRUE, no_tty, ret_ran, &end, err)) {
       cs_runs_end (i, -1, CAPSTAN_REASON_FAILED);
       return FALSE;
     }

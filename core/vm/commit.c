@@ -78,7 +78,10 @@ cs_instance_commit (struct cs_instance *i, struct cs_hv *hv, const char *name,
   guint state;
   if (!cs_name_check ("image name", name, FALSE, err) || !cs_instance_state (i, hv, &state, err))
     return FALSE;
-  if (state != CAPSTAN_VM_STOPPED && state != CAPSTAN_VM_CRASHED && state != CAPSTAN_VM_GONE)
+  if (cs_vm_is_over (state) && i->restart != NULL && cs_monitor_is_there (i, NULL))
+    return cs_fail (err, CAPSTAN_E_STATE, "'%s' is about to be started again: capstan stop %s", i->name,
+                    i->name);
+  if (!cs_vm_is_over (state))
     return cs_fail (err, CAPSTAN_E_STATE,
                     "'%s' is %s: its disk is whole once it has stopped; capstan stop %s", i->name,
                     cs_vm_state_name (state), i->name);

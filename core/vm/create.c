@@ -27,7 +27,7 @@ is_at_rest (struct cs_instance *i, struct cs_hv *hv)
 {
   guint state;
   return i->ref.id != NULL && !cs_monitor_is_there (i, NULL) && cs_instance_state (i, hv, &state, NULL) &&
-         (state == CAPSTAN_VM_STOPPED || state == CAPSTAN_VM_CRASHED || state == CAPSTAN_VM_GONE);
+         cs_vm_is_over (state);
 }
 
 static gboolean
@@ -85,10 +85,11 @@ take_name (struct cs_instance *i, struct cs_hv *hv, const struct cs_run_opts *o,
   cs_autofd int lock = cs_instance_names_lock (i->suffix, err);
   if (lock < 0)
     return FALSE;
+  g_autoptr (GPtrArray) all = cs_instance_list (err);
   for (guint n = 1; n < 10000; n++) {
     g_autofree char *name = o->name != NULL ? g_strdup (o->name)
                             : n == 1 ? g_strdup (base) : g_strdup_printf ("%s-%u", base, n);
-    g_autoptr (cs_instance) there = cs_instance_find (name, i->suffix, NULL);
+    struct cs_instance *there = cs_instance_in (all, name, i->suffix);
     if (there == NULL)
       return make_folder (i, name, err);
     if (o->name != NULL)

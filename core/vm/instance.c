@@ -112,17 +112,27 @@ cs_instance_list (GError **err)
 }
 
 struct cs_instance *
+cs_instance_in (const GPtrArray *all, const char *name, const char *suffix)
+{
+  for (guint k = 0; k < all->len; k++) {
+    struct cs_instance *i = all->pdata[k];
+    if ((strcmp (i->name, name) == 0 || g_strcmp0 (i->uuid, name) == 0) &&
+        (suffix == NULL || strcmp (suffix, i->suffix) == 0))
+      return i;
+  }
+  return NULL;
+}
+
+struct cs_instance *
 cs_instance_find (const char *name, const char *suffix, GError **err)
 {
   if (!cs_name_check ("instance name", name, TRUE, err))
     return NULL;
   g_autoptr (GPtrArray) all = cs_instance_list (err);
-  for (guint k = 0; k < all->len; k++) {
-    struct cs_instance *i = g_ptr_array_index (all, k);
-    if ((strcmp (i->name, name) == 0 || g_strcmp0 (i->uuid, name) == 0) &&
-        (suffix == NULL || strcmp (suffix, i->suffix) == 0))
-      return g_ptr_array_steal_index (all, k);
-  }
+  struct cs_instance *i = cs_instance_in (all, name, suffix);
+  guint k;
+  if (i != NULL && g_ptr_array_find (all, i, &k))
+    return g_ptr_array_steal_index (all, k);
   return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
                        "there is no instance '%s'; capstan instances lists them", name);
 }

@@ -48,6 +48,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (cs_instance, cs_instance_free)
 gboolean cs_instance_save (const struct cs_instance *i, GError **err);
 /* By the user's name, or the UUID; suffix NULL: any hypervisor. */
 struct cs_instance *cs_instance_find (const char *name, const char *suffix, GError **err);
+/* The same out of a list, which keeps it; NULL if it is not there. */
+struct cs_instance *cs_instance_in (const GPtrArray *all, const char *name, const char *suffix);
 /* All, of struct cs_instance *; also those the original left (hypervisor NULL). */
 GPtrArray *cs_instance_list (GError **err);
 char *cs_instance_path (const struct cs_instance *i, const char *file); /* g_free */

@@ -1,6 +1,7 @@
 /* Starting and ending instances. SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/vm/vm.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/vm/runs.h"
@@ -61,7 +62,8 @@ nobody_attached (struct cs_instance *i, GError **err)
       return TRUE;
     if (done >= ATTACHED_MS)
       return cs_fail (err, CAPSTAN_E_BUSY, "somebody is still attached to %s", i->name);
-    g_usleep (LOOK_MS * 1000);
+    if (!cs_sleep (LOOK_MS))
+      return cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
   }
 }
 

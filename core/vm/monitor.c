@@ -7,10 +7,12 @@
  * on, unattended. An instance that runs attached has the process it is attached to instead. */
 #include "config.h"
 #include "core/vm/vm.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/spawn.h"
 #include "core/base/util.h"
 #include "core/vm/runs.h"
+#include "core/vm/volume.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -139,12 +141,11 @@ cs_again (const struct cs_instance *i, const struct cs_outcome *o, struct cs_bac
   b->ms = b->ms == 0 || cs_now () - b->began > GOOD_RUN_SECONDS ? FIRST_MS
                                                                 : MIN (2 * b->ms, LONGEST_MS);
   for (guint done = 0; done < b->ms; done += LOOK_MS) {
-    if (shall_stay (i))
+    if (shall_stay (i) || !cs_sleep (LOOK_MS))
       return FALSE;
-    g_usleep (LOOK_MS * 1000);
   }
   b->began = cs_now ();
-  return !shall_stay (i);
+  return !shall_stay (i) && !cs_cancelled ();
 }
 
 /* A thread: notes each second in which something was printed, at its first word and, once it
@@ -169,7 +170,7 @@ note_times (gpointer data)
 static gboolean
 start_again (struct cs_instance *i, struct cs_hv *hv, GError **err)
 {
-  if (!cs_runs_begin (i, err))
+  if (!cs_volumes_unused (i, err) || !cs_runs_begin (i, err))
     return FALSE;
   if (!cs_hv_start (hv, &i->ref, 0, err)) {
     cs_runs_end (i, -1, CAPSTAN_REASON_FAILED);

@@ -83,13 +83,9 @@ cs_mac_of_name (const char *suffix, const char *name)
   g_autofree char *machine = cs_read_file ("/etc/machine-id", 256, NULL, NULL);
   g_autofree char *text =
       g_strjoin ("\n", machine != NULL ? g_strchomp (machine) : "", cs_root (), suffix, name, NULL);
-  g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
-  guint8 d[32];
-  gsize n = sizeof d;
-  g_checksum_update (sum, (const guchar *) text, (gssize) strlen (text));
-  g_checksum_get_digest (sum, d, &n);
+  g_autofree char *h = g_compute_checksum_for_string (G_CHECKSUM_SHA256, text, -1);
   /* of those that nobody sells */
-  return g_strdup_printf ("02:%02x:%02x:%02x:%02x:%02x", d[0], d[1], d[2], d[3], d[4]);
+  return g_strdup_printf ("02:%.2s:%.2s:%.2s:%.2s:%.2s", h, h + 2, h + 4, h + 6, h + 8);
 }
 
 gboolean

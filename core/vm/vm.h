@@ -66,12 +66,13 @@ gboolean cs_instance_commit (struct cs_instance *i, struct cs_hv *hv, const char
 
 /* ---- attach.c ---- */
 /* Terminal and console, until the machine ends (*ret_end, to be freed) or the user detaches
- * (NULL). start: the machine is started once the console is open. */
+ * (NULL). start: the machine is started once the console is open. *ret_ran becomes TRUE as soon
+ * as the guest may have done something, also where the call fails. */
 gboolean cs_attach (struct cs_instance *i, struct cs_hv *hv, gboolean start, gboolean no_tty,
-                    struct cs_vm **ret_end, GError **err);
+                    gboolean *ret_ran, struct cs_vm **ret_end, GError **err);
 /* Starts it and stays attached, over restarts as well; what a detached one needs is started.
  * *ret_ended FALSE: detached. */
-gboolean cs_attach_run (struct cs_instance *i, struct cs_hv *hv, gboolean no_tty, gboolean *ret_ended,
+gboolean cs_attach_run (struct cs_instance *i, struct cs_hv *hv, gboolean no_tty, gboolean *ret_ran, gboolean *ret_ended,
                         struct cs_outcome *ret, GError **err);
 
 /* ---- monitor.c ---- */

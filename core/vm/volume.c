@@ -186,9 +186,8 @@ cs_volumes_open (const char *const *texts, GError **err)
 
 /* ---- who uses it ---- */
 
-/* The text of the instance's volume with this path, or NULL. */
-static const char *
-volume_of (const struct cs_instance *i, const char *path, gsize n)
+const char *
+cs_volume_of (const struct cs_instance *i, const char *path, gsize n)
 {
   for (char **v = i->volumes; v != NULL && *v != NULL; v++)
     if (strncmp (*v, path, n) == 0 && strncmp (*v + n, ":format=", 8) == 0)
@@ -201,8 +200,7 @@ is_awake (struct cs_instance *i)
 {
   guint state;
   g_autoptr (cs_hv) hv = cs_instance_hv (i, NULL);
-  return hv != NULL && cs_instance_state (i, hv, &state, NULL) && state != CAPSTAN_VM_STOPPED &&
-         state != CAPSTAN_VM_CRASHED && state != CAPSTAN_VM_GONE;
+  return hv != NULL && cs_instance_state (i, hv, &state, NULL) && !cs_vm_is_over (state);
 }
 
 static gboolean
@@ -212,7 +210,7 @@ volume_unused (const struct cs_instance *i, const char *text, GPtrArray *all, GE
   gsize n = end != NULL ? (gsize) (end - text) : strlen (text);
   for (guint k = 0; k < all->len; k++) {
     struct cs_instance *other = g_ptr_array_index (all, k);
-    const char *theirs = g_strcmp0 (other->uuid, i->uuid) != 0 ? volume_of (other, text, n) : NULL;
+    const char *theirs = g_strcmp0 (other->uuid, i->uuid) != 0 ? cs_volume_of (other, text, n) : NULL;
     if (theirs == NULL || (g_str_has_suffix (theirs, ":ro") && g_str_has_suffix (text, ":ro")))
       continue;
     if (is_awake (other))
@@ -241,11 +239,14 @@ cs_volume_users (const char *path)
 {
   g_autoptr (GPtrArray) all = cs_instance_list (NULL);
   GPtrArray *names = g_ptr_array_new ();
+  char *real = realpath (path, NULL); /* as instances have it */
+  const char *p = real != NULL ? real : path;
   for (guint k = 0; k < all->len; k++) {
     const struct cs_instance *i = g_ptr_array_index (all, k);
-    if (volume_of (i, path, strlen (path)) != NULL)
+    if (cs_volume_of (i, p, strlen (p)) != NULL)
       g_ptr_array_add (names, g_strdup (i->name));
   }
+  free (real);
   g_ptr_array_add (names, NULL);
   return (char **) g_ptr_array_free (names, FALSE);
 }

@@ -24,6 +24,8 @@ struct cs_volume *cs_volume_open (const char *text, GError **err);
 GPtrArray *cs_volumes_open (const char *const *texts, GError **err);
 /* None of the instance's is in use by another that is awake, unless both only read. */
 gboolean cs_volumes_unused (const struct cs_instance *i, GError **err);
+/* The text of the instance's volume whose path is the n bytes at path, or NULL; borrowed. */
+const char *cs_volume_of (const struct cs_instance *i, const char *path, gsize n);
 /* Names of the instances that have a volume of this path, NULL-terminated; g_strfreev. */
 char **cs_volume_users (const char *path);
 
