@@ -219,6 +219,8 @@ listen_to (int fd, guint seconds)
   }
 }
 
+enum { TIDY_TRIES = 50, TIDY_US = 100 * 1000 }; /* what a case that took too long may take to tidy */
+
 /* The verdict; *ret_text: why, g_free. */
 static char
 run_case (struct kit *k, const struct kit_case *t, char **ret_text)
@@ -236,12 +238,18 @@ run_case (struct kit *k, const struct kit_case *t, char **ret_text)
   }
   close (p[1]);
   GString *said = listen_to (p[0], k->o->timeout);
-  close (p[0]);
   char v = said->len > 0 ? said->str[0] : FAILED;
-  if (v == 'T')
-    kill (pid, SIGKILL);
-  while (waitpid (pid, &st, 0) < 0 && errno == EINTR)
+  pid_t gone = 0;
+  if (v == 'T') {
+    kill (pid, SIGTERM); /* cancels: the case takes away what it made */
+    for (guint i = 0; i < TIDY_TRIES && (gone = waitpid (pid, &st, WNOHANG)) == 0; i++)
+      g_usleep (TIDY_US);
+    if (gone == 0)
+      kill (pid, SIGKILL);
+  }
+  while (gone == 0 && waitpid (pid, &st, 0) < 0 && errno == EINTR)
     ;
+  close (p[0]); /* not before: what it still says must not end it */
   *ret_text = g_strdup (said->len > 0 ? said->str + 1 : "");
   g_string_free (said, TRUE);
   const char *late = NULL;

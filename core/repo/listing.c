@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 #include "config.h"
 #include "core/repo/repo.h"
-#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/progress.h"
 #include "core/base/util.h"
@@ -17,7 +16,7 @@
 enum { CHUNK = 512 * 1024, DEPTH = 8, LISTING_MAX = 64 << 20 };
 #define LISTING "index.html" /* web servers answer it for the folder */
 
-struct listing { const char *top; GString *out; guint entries, hashed; };
+struct listing { GString *out; guint entries, hashed; };
 
 /* ---- one image file: what index.yaml is to say of it ---- */
 
@@ -31,14 +30,9 @@ read_image (int fd, const char *path, const char *file, guint64 size, GError **e
   gboolean ok = TRUE;
   cs_progress_begin (path, size, 0);
   while (ok && (n = pread (fd, buf, CHUNK, (off_t) at)) != 0) {
-    if (n < 0)
-      ok = cs_fail_errno (err, "read %s", path);
-    else if (cs_cancelled ())
-      ok = cs_fail (err, CAPSTAN_E_CANCELLED, "cancelled");
-    else
-      ok = cs_unpack_feed (u, buf, (gsize) n, err);
+    ok = n < 0 ? cs_fail_errno (err, "read %s", path)
+               : cs_unpack_feed (u, buf, (gsize) n, err) && cs_progress_step ((guint64) n, err);
     at += n > 0 ? (guint64) n : 0;
-    cs_progress_add (n > 0 ? (guint64) n : 0);
   }
   cs_progress_end ();
   struct cs_wire *w = NULL;
@@ -214,7 +208,7 @@ walk (struct listing *l, const char *dir, const char *name, int depth, GError **
 gboolean
 cs_repo_index (const char *dir, guint *ret_entries, guint *ret_hashed, GError **err)
 {
-  struct listing l = { .top = dir };
+  struct listing l = { 0 };
   g_autoptr (GString) out = g_string_new (
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
       "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n"

@@ -377,10 +377,16 @@ folder_remove (struct capstan_call *c, void *self, const char *ref, const struct
   put (path, "%s/index.yaml", dir);
   if (unlink (path) != 0 && errno != ENOENT && errno != ENOTDIR)
     rc = capstan_error (c, CAPSTAN_E_IO, errno, "remove %s", path);
+  put (path, "%s/index.yaml.new", dir); /* of a push that was killed */
+  unlink (path);
+  /* images of the entry, for whatever hypervisor; other files are somebody's own */
+  const char *last = strrchr (ref, '/') != NULL ? strrchr (ref, '/') + 1 : ref;
+  size_t len = strlen (last);
   DIR *o = rc == 0 ? opendir (dir) : NULL;
-  for (struct dirent *e; o != NULL && (e = readdir (o)) != NULL;)
-    if (e->d_type != DT_DIR)
-      unlinkat (dirfd (o), e->d_name, 0);
+  for (struct dirent *e; rc == 0 && o != NULL && (e = readdir (o)) != NULL;)
+    if (strncmp (e->d_name, last, len) == 0 && e->d_name[len] == '.' && e->d_type != DT_DIR &&
+        unlinkat (dirfd (o), e->d_name, 0) != 0)
+      rc = capstan_error (c, CAPSTAN_E_IO, errno, "remove %s/%s", dir, e->d_name);
   if (o != NULL)
     closedir (o);
   for (char *slash; rc == 0 && strlen (dir) > strlen (d->path) && rmdir (dir) == 0 &&

@@ -105,7 +105,8 @@ env_net (struct git *g, struct env *e, const struct git_cmd *c, int secret_fd)
   if (strcmp (g->scheme, "file") == 0) { /* here we are the server as well */
     env_conf (e, "remote.origin.uploadpack", "git " LOCAL_SERVER " -c uploadpack.allowFilter=true "
               "-c uploadpack.packObjectsHook=env upload-pack"); /* env: no program of anybody's */
-    env_conf (e, "remote.origin.receivepack", "git " LOCAL_SERVER " -c receive.unpackLimit=1 receive-pack");
+    env_conf (e, "remote.origin.receivepack", "git " LOCAL_SERVER " -c receive.unpackLimit=1 "
+              "-c core.hooksPath=hooks receive-pack"); /* the repository's own, not the user's */
   }
   env_conf (e, "remote.origin.promisor", "true");
   env_conf (e, "remote.origin.partialclonefilter", git_text (e->call, "blob:limit=%d", SMALL_BLOB));

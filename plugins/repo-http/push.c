@@ -372,11 +372,19 @@ remove_others (struct repo *r, struct capstan_call *call, const char *name)
   int rc = flat_images (r, call, name, &paths);
   if (rc == -CAPSTAN_E_UNSUPPORTED)
     rc = 0;
+  size_t n = 0, i = 0;
+  for (size_t at = 0; at < paths.len; at += strlen (paths.s + at) + 1)
+    n++;
+  struct index_change *change = rc == 0 ? calloc (n + 1, sizeof *change) : NULL;
+  if (rc == 0 && change == NULL)
+    rc = capstan_error (call, CAPSTAN_E_NOMEM, 0, "remove %s", name);
   for (size_t at = 0; rc == 0 && at < paths.len; at += strlen (paths.s + at) + 1) {
-    struct index_change change = { paths.s + at, UINT64_MAX, NULL };
-    if ((rc = dav_delete (r, call, change.key, 1)) == 0)
-      rc = index_update (r, call, &change, 1);
+    change[i++] = (struct index_change){ paths.s + at, UINT64_MAX, NULL };
+    rc = dav_delete (r, call, paths.s + at, 1);
   }
+  if (rc == 0 && n > 0)
+    rc = index_update (r, call, change, n); /* once for all */
+  free (change);
   buf_free (&paths);
   return rc;
 }

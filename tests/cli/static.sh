@@ -35,6 +35,7 @@ assert not [p for p in r.values () if "refused" in p], r
 END
 # each that configure took is there
 built=$(capstan --version -v | sed -n 's/^ *\(\(hypervisor\|repo\)-[a-z0-9]*\) *yes.*/\1/p')
+[ -n "$built" ] || fail "capstan --version -v names no plugin"
 for p in $built; do
   grep -q "\"${p#*-}\"" list || fail "$p is not in the list: $(cat list)"
 done

@@ -50,7 +50,7 @@ status 3 capstan search --repo nosuch; err_has "configured: lab"
 status 2 capstan search --repo lab -u "$repo"
 status 3 capstan search --repo lab --repo-type nosuch; err_has "capstan-plugin-nosuch"
 status 2 env CAPSTAN_REPO=none "$top_builddir/run" capstan search
-status 2 capstan search -r v1 --repo lab --option x 2>/dev/null || :
+status 2 capstan search -r v1 --repo lab --option x; err_has "--option"
 status 0 capstan search -r v1 --repo lab # an option of the plugin
 rm "$conf"; unset CAPSTAN_REPO_URL
 # the same plugin once more on the search path is no second one that a URL may be for

@@ -10,13 +10,13 @@ status 0 capstan push --repo "$U" app
 
 # Hooks and monitors of the user's settings, templates, variables of somebody else's git.
 mkdir hooks
-for h in pre-push post-checkout post-index-change; do
+for h in pre-push post-checkout post-index-change pre-receive update post-receive post-update reference-transaction; do
   printf '#!/bin/sh\necho %s >>"%s/ran"\n' $h "$work" >hooks/$h
   chmod +x hooks/$h
 done
 printf '#!/bin/sh\necho fsmonitor >>"%s/ran"\n' "$work" >monitor
 chmod +x monitor
-cp .gitconfig saved 2>/dev/null || cp "$HOME/.gitconfig" saved
+cp "$HOME/.gitconfig" saved
 git config --global core.hooksPath "$work/hooks"
 git config --global core.fsmonitor "$work/monitor"
 git config --global uploadpack.packObjectsHook "$work/monitor"
@@ -60,7 +60,6 @@ status 3 store 2 capstan pull --repo "$U" deep
 status 0 store 2 capstan search --repo "$U"
 out_lacks link
 out_lacks sub
-image app/app.qemu.zst 1000 2>/dev/null || :
 image readme 1000
 printf x >clone/readme
 git -C clone add .
