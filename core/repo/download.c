@@ -401,14 +401,22 @@ sink_end (struct capstan_sink *s, GError **err)
 
 static const struct cs_sink_ops ops = { sink_begin, sink_write, sink_pwrite, sink_hole, sink_end };
 
+/* The name of its folder. */
+static char *
+key_of (const char *url, const char *path)
+{
+  g_autofree char *id = g_strconcat (url, "\n", path, NULL);
+  char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, id, -1);
+  sum[32] = '\0';
+  return sum;
+}
+
 struct cs_download *
 cs_download_open (const char *url, const char *path, const char *name, const struct cs_wire *want,
                   gboolean *ret_waited, GError **err)
 {
   struct cs_download *d = g_new0 (struct cs_download, 1);
-  g_autofree char *id = g_strconcat (url, "\n", path, NULL);
-  g_autofree char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, id, -1);
-  sum[32] = '\0';
+  g_autofree char *sum = key_of (url, path);
   d->sink.ops = &ops;
   d->lock = d->wire = d->image = d->record = -1;
   g_mutex_init (&d->mutex);
@@ -501,6 +509,18 @@ cs_download_discard (struct cs_download *d)
   d->offset = 0;
   cs_close_fd (&d->record);
   d->record = -1;
+}
+
+void
+cs_download_forget (const char *url, const char *path)
+{
+  g_autofree char *sum = key_of (url, path), *dir = cs_root_path ("cache", "pull", sum, NULL);
+  if (access (dir, F_OK) != 0)
+    return;
+  g_autofree char *name = g_strconcat ("pull-", sum, NULL), *lock_path = cs_root_path ("locks", name, NULL);
+  cs_autofd int lock = cs_lock_file (lock_path, TRUE, FALSE, NULL);
+  if (lock >= 0)
+    cs_rmtree (dir, NULL);
 }
 
 void

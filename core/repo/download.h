@@ -29,6 +29,8 @@ const struct cs_wire *cs_download_result (const struct cs_download *d);
 const char *cs_download_etag (const struct cs_download *d); /* or NULL */
 /* Throws away what is there; the folder goes when it is freed. */
 void cs_download_discard (struct cs_download *d);
+/* Removes what an earlier download of that file left, unless another process is at it. */
+void cs_download_forget (const char *url, const char *path);
 void cs_download_free (struct cs_download *d); /* what can be resumed stays */
 
 /* Small files into memory. */

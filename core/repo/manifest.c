@@ -100,7 +100,7 @@ read_files (struct cs_manifest *m, const CsYaml *files, const char *name, GError
   for (guint i = 0; files != NULL && files->type == CS_YAML_MAP && i < files->keys->len; i++) {
     const char *suffix = g_ptr_array_index (files->keys, i);
     const CsYaml *y = g_ptr_array_index (files->items, i);
-    if (y->type != CS_YAML_MAP || strspn (suffix, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen (suffix))
+    if (y->type != CS_YAML_MAP || !cs_suffix_valid (suffix))
       return cs_fail (err, CAPSTAN_E_INVAL, "%s:%u: files: expected one map a hypervisor", name, y->line);
     struct cs_wire *w = read_wire (y, name, err);
     if (w == NULL)
@@ -145,7 +145,9 @@ cs_manifest_text (const struct cs_manifest *m)
     g_string_append (s, "files:\n");
   for (const GList *l = suffixes; l != NULL; l = l->next) {
     const struct cs_wire *w = g_hash_table_lookup (m->files, l->data);
-    g_string_append_printf (s, "  %s:\n", (const char *) l->data);
+    g_string_append_printf (s, "  \"%s\":", (const char *) l->data);
+    gsize empty = s->len;
+    g_string_append_c (s, '\n');
     for (guint i = 0; i < G_N_ELEMENTS (texts); i++) {
       const char *v = G_STRUCT_MEMBER (char *, w, texts[i].offset);
       if (v != NULL)
@@ -157,6 +159,8 @@ cs_manifest_text (const struct cs_manifest *m)
       if (n != 0)
         g_string_append_printf (s, "    %s: %" G_GUINT64_FORMAT "\n", numbers[i].key, n);
     }
+    if (s->len == empty + 1) /* nothing said of it is still a map */
+      g_string_insert (s, (gssize) empty, " {}");
   }
   return g_string_free (s, FALSE);
 }

@@ -437,14 +437,21 @@ is_other_now (struct pull *p)
   return strcmp (before, after) != 0 || g_strcmp0 (etag, p->entry->entry.etag) != 0;
 }
 
+/* The image is here: a pull that was killed after it came has left its folder. */
+static gboolean
+was_here (struct pull *p)
+{
+  cs_download_forget (cs_repo_url (p->r), p->file->path);
+  p->result.was_here = TRUE;
+  return TRUE;
+}
+
 static gboolean
 pull_here (struct pull *p, GError **err)
 {
   enum { TRIES = 3 };
-  if (!p->o->force && is_here (p)) {
-    p->result.was_here = TRUE;
-    return TRUE;
-  }
+  if (!p->o->force && is_here (p))
+    return was_here (p);
   if (copy_local (p))
     return TRUE;
   for (guint n = 1;; n++) {

@@ -132,6 +132,12 @@ suite_killed () {
   done
   # where pieces come side by side, the first may not be there yet
   [ $resumed -gt 0 ] || suite_lack resume || fail "none of the pulls was gone on with"
+  # what it left is not kept when the image has come in another way meanwhile
+  capstan -q rmi big/one
+  (ulimit -S -f $at; "$top_builddir/run" capstan pull --repo suite big/one) >out 2>err || :
+  capstan -q import -v killed big/one big
+  status 0 capstan pull --repo suite big/one; err_has "up to date"
+  suite_clean
   suite_say "killed at any time, pull and push"
   suite_disk big3 8
   for ms in ${suite_ms:-30 60 100 150 220 320}; do
