@@ -31,6 +31,7 @@ enum {
   LOOK_MS = 20
 };
 #define STAY "stay"
+static gboolean supervising; /* this process is one */
 
 /* ---- who it is ---- */
 
@@ -98,7 +99,8 @@ void
 cs_monitor_end (const struct cs_instance *i)
 {
   pid_t pid;
-  if (!cs_monitor_is_there (i, &pid) || pid == getpid () || is_over_after (i, END_MS))
+  /* not by its number: the supervisor may be here before its parent has written that */
+  if (supervising || is_over_after (i, END_MS))
     return;
   if (cs_monitor_is_there (i, &pid) && pid > 0)
     kill (pid, SIGTERM);
@@ -183,6 +185,7 @@ gboolean
 cs_monitor_run (struct cs_instance *i, GError **err)
 {
   struct cs_backoff b = { .began = cs_now () };
+  supervising = TRUE;
   if (fcntl (LOCK_FD, F_GETFD) >= 0)
     fcntl (LOCK_FD, F_SETFD, FD_CLOEXEC); /* what is started from here must not hold it */
   g_autoptr (cs_hv) hv = cs_instance_hv (i, err);
