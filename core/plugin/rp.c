@@ -98,6 +98,9 @@ cs_rp_find (const char *url, const char *type, GError **err)
       g_ptr_array_remove_index (best, i);
   if (best->len == 1)
     return g_ptr_array_index (best, 0);
+  if (best->len == 0 && strchr (url, ':') == NULL)
+    return cs_fail_null (err, CAPSTAN_E_NOTFOUND, "'%s' is neither the name of a repository (capstan repo "
+                         "list) nor a URL; a folder of this host is git+file:///...", url);
   if (best->len == 0) {
     /* by the rule for names of packages: git+https is git's, https is http's */
     g_autofree char *kind = g_strndup (url, strcspn (url, "+:"));

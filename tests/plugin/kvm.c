@@ -285,7 +285,7 @@ several (void **st)
   m.spec.cpus = 2;
   const char *xml[] = { "<serial>data-1</serial>", "<readonly/>", "cache='none'", "io='native'", "bus='scsi'", "<boot order='1'/>",
     "virtio-scsi", "192.168.123.0/24", "Nehalem", "<vcpu placement='static'>2</vcpu>", "blue &amp; green</capstan:label>",
-    "<title>test of kvm</title>", NULL };
+    "<title>test of kvm</title>", "<rng model='virtio'>", NULL };
   lives (&m, xml);
   machine_clear (&m);
 }

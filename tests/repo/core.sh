@@ -27,6 +27,7 @@ status 2 capstan repo add lab "$repo" --option nosuch=1; err_has nosuch
 status 2 capstan repo add a/b "$repo"; status 2 capstan repo add none "$repo"
 status 2 capstan repo add x "dir://me:secret@host/x"; err_has "holds a password"; err_lacks secret
 status 1 capstan repo add x nosuch://host/x; err_has "no repository plugin takes"
+status 3 capstan pull --repo /nowhere x; err_has "neither the name"
 status 0 capstan repo show lab; out_lacks page
 
 # ---- which one is asked: flag, config.yaml, CAPSTAN_REPO_URL ----
