@@ -100,20 +100,21 @@ check_value (const struct cs_opt *o, const char *v, GError **err)
 {
   guint64 n;
   char *end;
+  const char *dashes = strlen (o->name) > 1 ? "--" : "-";
   switch (o->type) {
   case CS_OPT_FLAG:
     if (flag_value (v) != NULL)
       return TRUE;
-    return cs_fail (err, CS_E_USAGE, "--%s=%s: expected true or false", o->name, v);
+    return cs_fail (err, CS_E_USAGE, "%s%s=%s: expected true or false", dashes, o->name, v);
   case CS_OPT_UINT:
     n = g_ascii_strtoull (v, &end, 10);
     if (*v >= '0' && *v <= '9' && *end == '\0' && n <= G_MAXUINT32)
       return TRUE;
-    return cs_fail (err, CS_E_USAGE, "--%s %s: expected a number", o->name, v);
+    return cs_fail (err, CS_E_USAGE, "%s%s %s: expected a number", dashes, o->name, v);
   case CS_OPT_SIZE:
     if (cs_size_parse (v, 1 << 20, &n, err))
       return TRUE;
-    g_prefix_error (err, "--%s: ", o->name);
+    g_prefix_error (err, "%s%s: ", dashes, o->name);
     if (err != NULL)
       (*err)->code = CS_E_USAGE;
     return FALSE;
@@ -121,7 +122,8 @@ check_value (const struct cs_opt *o, const char *v, GError **err)
     g_auto (GStrv) c = g_strsplit (o->choices, "|", 0);
     if (g_strv_contains ((const char *const *) c, v))
       return TRUE;
-    return cs_fail (err, CS_E_USAGE, "--%s %s: expected one of %s", o->name, v, o->choices);
+    return cs_fail (err, CS_E_USAGE, "%s%s %s: expected one of %s", dashes, o->name, v,
+                    o->choices);
   }
   default:
     return TRUE;

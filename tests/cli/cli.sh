@@ -24,6 +24,8 @@ err_has "capstan: unknown command 'imgaes'. Did you mean 'images'? See: capstan 
 [ "$(wc -l <"$work/err")" -eq 1 ] || fail "more than one line"
 status 2 capstan build --frce
 err_has "Did you mean --force?"
+status 125 capstan run -n lan x
+err_has "capstan: -n lan: expected one of nat"
 status 3 capstan rmi not-there
 err_has not-there
 
