@@ -121,9 +121,9 @@ cs_host_run (struct capstan_call *c, const struct capstan_run_req *q, struct cap
   s.pass_fds = q->pass_fds;
   s.n_pass_fds = q->n_pass_fds;
   s.out_max = max + 1; /* so that more is noticed */
+  s.always = (q->flags & CAPSTAN_F_FORCE) != 0;
   if (q->flags & CAPSTAN_F_NO_WAIT)
     return start (c, &s, r);
-  s.always = (q->flags & CAPSTAN_F_FORCE) != 0;
   int rc = 0;
   if (!cs_spawn_run (&s, &err))
     rc = from_gerror (c, err);
@@ -191,11 +191,12 @@ cs_host_run_wait (struct capstan_call *c, int64_t pid, struct capstan_run_rsp *r
   if (j == NULL)
     return -CAPSTAN_E_NOTFOUND;
   struct pollfd f[2] = { { j->pidfd, POLLIN, 0 }, { cs_cancel_fd (), POLLIN, 0 } };
-  while (j->pidfd >= 0 && f[0].revents == 0) { /* before Linux 5.3 it just waits */
+  while (j->pidfd >= 0) { /* before Linux 5.3 it just waits */
+    int n = poll (f, 2, -1);
+    if (f[0].revents != 0 || (n < 0 && errno != EINTR))
+      break;
     if (cs_cancelled ())
       return cs_call_error (c, CAPSTAN_E_CANCELLED, 0, "cancelled");
-    if (poll (f, 2, -1) < 0 && errno != EINTR)
-      break;
   }
   j = find (c, pid, TRUE);
   if (j == NULL)

@@ -6,12 +6,14 @@
 #define _GNU_SOURCE
 #include "vbox.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { SERVICE_TRIES = 6, LOCK_TRIES = 20, LOCK_MS = 200 };
+enum { SERVICE_TRIES = 6, LOCK_TRIES = 20, LOCK_MS = 200, ASK_TRIES = 3, ASK_SECONDS = 30, ASK_MS = 5 };
 
 void
 vb_arg (struct vb_args *a, const char *text)
@@ -61,6 +63,60 @@ vb_find (struct capstan_call *call, struct vbox *v)
                         "is with CAPSTAN_VBOXMANAGE=PATH");
 }
 
+/* Also when cancelled, if what is under way undoes. */
+int
+vb_pause (struct capstan_call *call, int flags, uint32_t ms)
+{
+  if (!(flags & VB_ALWAYS))
+    return capstan_host_->sleep_ms (call, ms);
+  usleep (ms * 1000);
+  return 0;
+}
+
+/* How long a question may take. */
+static int64_t
+patience_ms (void)
+{
+  const char *given = getenv ("CAPSTAN_VBOX_TIMEOUT");
+  long n = given != NULL ? strtol (given, NULL, 10) : 0;
+  return (n > 0 && n <= 3600 ? n : ASK_SECONDS) * INT64_C (1000);
+}
+
+/* Commands that change nothing and are answered at once. */
+static int
+is_question (const char *command)
+{
+  static const char *const all[] = { "showvminfo", "list", "getextradata", "--version" };
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp (command, all[i]) == 0)
+      return 1;
+  return 0;
+}
+
+/* A client that comes as VBoxSVC leaves can wait for itself for ever (seen with 7.2): a
+ * question that is not answered in time is asked anew. */
+static int
+ask (struct capstan_call *call, int flags, const struct capstan_run_req *q, struct capstan_run_rsp *p)
+{
+  for (int tries = 0; tries < ASK_TRIES; tries++) {
+    siginfo_t si = { .si_pid = 0 };
+    int rc = capstan_host_->run (call, q, p);
+    if (rc != 0)
+      return rc;
+    int64_t pid = p->pid, left = patience_ms () / ASK_MS;
+    while (waitid (P_PID, (id_t) pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid == 0 &&
+           rc == 0 && left-- > 0)
+      rc = vb_pause (call, flags, ASK_MS);
+    if (rc == 0 && left >= 0)
+      return capstan_host_->run_wait (call, pid, p);
+    capstan_host_->run_kill (call, pid, SIGTERM);
+    if (rc != 0)
+      return rc;
+  }
+  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, asked %d times", q->argv[1],
+                        ASK_TRIES);
+}
+
 static int
 run_once (struct capstan_call *call, struct vbox *v, int flags, const struct vb_args *a, struct vb_reply *r)
 {
@@ -71,21 +127,16 @@ run_once (struct capstan_call *call, struct vbox *v, int flags, const struct vb_
   struct capstan_run_req q = { .struct_size = sizeof q, .flags = flags & VB_ALWAYS ? CAPSTAN_F_FORCE : 0,
     .argv = argv, .env = env, .in_fd = -1, .out_fd = -1, .err_fd = -1 };
   struct capstan_run_rsp p = { .struct_size = sizeof p };
-  int rc = capstan_host_->run (call, &q, &p);
+  int rc;
+  if (is_question (a->v[0])) {
+    q.flags |= CAPSTAN_F_NO_WAIT;
+    rc = ask (call, flags, &q, &p);
+  } else
+    rc = capstan_host_->run (call, &q, &p);
   if (rc != 0)
     return rc;
   *r = (struct vb_reply) { .status = p.exit_status, .out = p.out, .err = p.err,
                            .code = p.exit_status != 0 ? vb_error_code (p.err) : 0 };
-  return 0;
-}
-
-/* Sleeps, also when cancelled if what is under way undoes. */
-static int
-pause_ms (struct capstan_call *call, int flags, uint32_t ms)
-{
-  if (!(flags & VB_ALWAYS))
-    return capstan_host_->sleep_ms (call, ms);
-  usleep (ms * 1000);
   return 0;
 }
 
@@ -97,10 +148,10 @@ vb_try (struct capstan_call *call, struct vbox *v, int flags, const struct vb_ar
     if ((rc = run_once (call, v, flags, a, r)) != 0 || r->status == 0)
       return rc;
     if (vb_service_missing (r->err) && services < SERVICE_TRIES)
-      rc = pause_ms (call, flags, 100u << services++);
+      rc = vb_pause (call, flags, 100u << services++);
     else if ((flags & VB_LOCKED) && locks++ < LOCK_TRIES &&
              r->code == VB_INVALID_OBJECT_STATE)
-      rc = pause_ms (call, flags, LOCK_MS);
+      rc = vb_pause (call, flags, LOCK_MS);
     else
       return 0;
     if (rc != 0)
@@ -216,7 +267,7 @@ vb_info (struct capstan_call *call, struct vbox *v, int flags, const char *id, s
     /* while its process ends, a machine can say that it is not ready */
     if (tries == LOCK_TRIES)
       return vb_fail (call, &r, "ask about", id);
-    if ((rc = pause_ms (call, flags, LOCK_MS / 2)) != 0)
+    if ((rc = vb_pause (call, flags, LOCK_MS / 2)) != 0)
       return rc;
   }
   if (id == NULL || r.status != 0)

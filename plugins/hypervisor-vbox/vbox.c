@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 10000, POLL_MS = 50, SLOW_MS = 300, LOG_MAX = 4 * 1024 * 1024 };
+enum { STOP_MS = 10000, POLL_MS = 50, SLOW_MS = 300, OFF_TRIES = 6, OFF_MS = 50 };
 
 static int
 vbox_probe (struct capstan_call *call)
@@ -134,27 +134,6 @@ need (struct capstan_call *call, struct vbox *v, const char *id, struct vb_info 
 
 /* ---- start ---- */
 
-/* Of a port that somebody else has taken meanwhile VirtualBox says nothing but in its log. */
-static int
-forwards_hold (struct capstan_call *call, const struct vb_info *i)
-{
-  char path[VB_PATH + 16], line[512], what[128] = "";
-  long done = 0;
-  snprintf (path, sizeof path, "%s/VBox.log", i->log_dir);
-  FILE *f = i->n_forwards > 0 ? fopen (path, "re") : NULL;
-  while (f != NULL && *what == '\0' && done < LOG_MAX && fgets (line, sizeof line, f) != NULL) {
-    const char *p = strcasestr (line, "failed to set up redirection");
-    done += (long) strlen (line);
-    if (p != NULL)
-      snprintf (what, sizeof what, "%.*s", (int) strcspn (p, "\r\n"), p);
-  }
-  if (f != NULL)
-    fclose (f);
-  if (*what == '\0')
-    return 0;
-  return capstan_error (call, CAPSTAN_E_BUSY, 0, "%s: a port was taken by somebody else: %s", i->name, what);
-}
-
 static int
 power_off (struct capstan_call *call, struct vbox *v, const char *id)
 {
@@ -165,8 +144,8 @@ power_off (struct capstan_call *call, struct vbox *v, const char *id)
 static int
 power_on (struct capstan_call *call, struct vbox *v, const char *id, const struct vb_info *i)
 {
-  int rc = vb_simple (call, v, VB_LOCKED, "start", "startvm", id, "--type", "headless", NULL);
-  if (rc == 0 && (rc = forwards_hold (call, i)) == 0)
+  int rc = vb_start (call, v, id, i);
+  if (rc == 0)
     return 0;
   struct vb_args a = { .v = { "controlvm", id, "poweroff" }, .n = 3 };
   struct vb_reply r;
@@ -257,16 +236,23 @@ pull_plug (struct capstan_call *call, struct vbox *v, const char *id)
   struct vb_info i;
   int stuck = 0, rc = 0;
   relay_stop (call, id);
-  for (int tries = 0; tries < 3; tries++) {
+  for (int tries = 0;; tries++) {
     int st = look (call, v, VB_ALWAYS, id, &i, &stuck);
     if (st < 0 || (is_off ((uint32_t) st) && !stuck) || st == CAPSTAN_VM_GONE || st == CAPSTAN_VM_UNKNOWN)
       return st < 0 ? st : 0;
-    if ((rc = power_off (call, v, id)) == 0)
-      return 0;
+    if (tries == OFF_TRIES)
+      return rc;
+    if (tries < OFF_TRIES / 2) {
+      if ((rc = power_off (call, v, id)) == 0)
+        return 0;
+    } else { /* its process does not listen */
+      struct vb_args a = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
+      rc = vb_run (call, v, VB_ALWAYS, &a, "stop", id);
+    }
+    /* it may be just ending, or just starting, and not to be told anything meanwhile */
+    if (rc != 0)
+      vb_pause (call, VB_ALWAYS, OFF_MS << tries);
   }
-  /* its process does not listen */
-  struct vb_args a = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
-  return vb_run (call, v, VB_ALWAYS, &a, "stop", id);
 }
 
 static int

@@ -10,7 +10,8 @@ enum { VB_PATH = 4096, NICS_MAX = 8, FORWARDS_MAX = 32, DISKS_MAX = 30 };
 enum { /* of VirtualBox: the only part of an error that is the same in every version */
   VB_OBJECT_NOT_FOUND = 0x80bb0001, VB_INVALID_VM_STATE = 0x80bb0002,
   VB_FILE_ERROR = 0x80bb0004, VB_INVALID_OBJECT_STATE = 0x80bb0007,
-  VB_OBJECT_IN_USE = 0x80bb000c, VB_ACCESS_DENIED = 0x80070005, VB_NOT_REGISTERED = 0x80040154 };
+  VB_OBJECT_IN_USE = 0x80bb000c, VB_ACCESS_DENIED = 0x80070005, VB_NOT_REGISTERED = 0x80040154,
+  VB_ABORT = 0x80004004 };
 struct vb_nic { char mode[32], model[32], mac[18], device[64]; };
 struct vb_info {
   char state[32];      /* VirtualBox's own word, "" if the machine cannot be read */
@@ -54,6 +55,7 @@ int vb_try (struct capstan_call *call, struct vbox *v, int flags, const struct v
 int vb_run (struct capstan_call *call, struct vbox *v, int flags, const struct vb_args *a,
             const char *what, const char *object);
 int vb_fail (struct capstan_call *call, const struct vb_reply *r, const char *what, const char *object);
+int vb_pause (struct capstan_call *call, int flags, uint32_t ms); /* 0, or -code once cancelled */
 /* "VBoxManage COMMAND ID WORD...", NULL-terminated. */
 int vb_simple (struct capstan_call *call, struct vbox *v, int flags, const char *what,
                const char *command, const char *id, ...);
@@ -61,6 +63,10 @@ int vb_simple (struct capstan_call *call, struct vbox *v, int flags, const char 
 int vb_info (struct capstan_call *call, struct vbox *v, int flags, const char *id, struct vb_info *ret);
 /* 0 if the kernel driver is there, or machines run without; why it is not otherwise. */
 int vb_driver (struct capstan_call *call, struct vbox *v);
+
+/* ---- start.c ---- */
+/* 0 once the machine runs, or has run, with the ports that are forwarded to it. */
+int vb_start (struct capstan_call *call, struct vbox *v, const char *id, const struct vb_info *i);
 
 /* ---- machine.c: from a spec to a machine ---- */
 int vb_check (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *s);

@@ -99,6 +99,23 @@ out_has unknown
 status 0 capstan delete -f three
 nothing_left three
 
+# ---- a guest that has ended before VBoxManage could ask how its start goes on ----
+echo "99 1 VBoxManage: error: Code NS_ERROR_ABORT (0x80004004) - Operation aborted" >"$FAKE/fail-startvm"
+echo "00:00:00.3 Changing the VM state from 'POWERING_ON' to 'RUNNING'" >"$FAKE/vm-log"
+status 0 capstan run -d --name four app
+status 0 capstan delete -f four
+echo "00:00:00.3 Changing the VM state from 'CREATED' to 'POWERING_ON'" >"$FAKE/vm-log" # it broke
+status 125 capstan run -d app
+err_has "Operation aborted"
+rm "$FAKE/vm-log" "$FAKE/fail-startvm"
+nothing_left aborted
+# one that ends while it is told to, and is then not locked any more
+status 0 capstan run -d --name five app
+echo "3 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-controlvm"
+echo "1 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-startvm"
+status 0 capstan delete -f five
+nothing_left five
+
 # ---- a port that was lost while the machine started: only its log says so ----
 cat >"$work/lose" <<'END'
 until l=$(ls -d "$FAKE"/vm/*/Logs 2>/dev/null); do sleep 0.01; done
@@ -110,6 +127,20 @@ wait
 err_has "redirection of 8080"
 grep -q poweroff "$FAKE/log" || fail "it was not powered off"
 nothing_left port
+
+# ---- a VBoxManage that waits for itself is asked anew ----
+export CAPSTAN_VBOX_TIMEOUT=1
+status 0 capstan run -d --name six app
+touch "$FAKE/slow-showvminfo"
+status 0 capstan instances
+out_has running
+touch "$FAKE/slow-showvminfo" "$FAKE/slow-again"
+status 1 capstan inspect six
+err_has "does not answer"
+rm -f "$FAKE"/slow-*
+status 0 capstan delete -f six
+nothing_left six
+unset CAPSTAN_VBOX_TIMEOUT
 
 # ---- cancelled in the middle ----
 for command in createvm modifyvm storageattach startvm; do
