@@ -121,14 +121,24 @@ cs_exit_status (const GError *err)
 
 /* Colour only for people: on a terminal, and not if NO_COLOR is set (no-color.org). */
 static gboolean
+colour_on (int fd)
+{
+  const char *no = g_getenv ("NO_COLOR"), *term = g_getenv ("TERM");
+  return (no == NULL || *no == '\0') && term != NULL && strcmp (term, "dumb") != 0 && isatty (fd);
+}
+
+gboolean
+cs_stdout_colour (void)
+{
+  return colour_on (STDOUT_FILENO);
+}
+
+static gboolean
 colour (void)
 {
   static int yes = -1;
-  if (yes < 0) {
-    const char *no = g_getenv ("NO_COLOR"), *term = g_getenv ("TERM");
-    yes = (no == NULL || *no == '\0') && term != NULL && strcmp (term, "dumb") != 0 &&
-          isatty (STDERR_FILENO);
-  }
+  if (yes < 0)
+    yes = colour_on (STDERR_FILENO);
   return yes;
 }
 
@@ -139,6 +149,28 @@ cs_print_error (const char *msg)
   fprintf (stderr, colour () ? "\033[1;31mcapstan:\033[m %s\n" : "capstan: %s\n", msg);
 }
 
+static GMutex messages_mutex;
+static GPtrArray *messages;
+
+void
+cs_messages_into (GPtrArray *list)
+{
+  g_mutex_lock (&messages_mutex);
+  messages = list;
+  g_mutex_unlock (&messages_mutex);
+}
+
+static gboolean
+is_collected (const char *msg)
+{
+  g_mutex_lock (&messages_mutex);
+  gboolean yes = messages != NULL;
+  if (yes)
+    g_ptr_array_add (messages, g_strdup (msg));
+  g_mutex_unlock (&messages_mutex);
+  return yes;
+}
+
 #define SAY(min, prefix, coloured)                                                       \
   va_list ap;                                                                            \
   if (cs_verbosity < (min))                                                              \
@@ -146,6 +178,8 @@ cs_print_error (const char *msg)
   va_start (ap, fmt);                                                                    \
   g_autofree char *msg = g_strdup_vprintf (fmt, ap);                                     \
   va_end (ap);                                                                           \
+  if ((min) < CS_VERBOSE && is_collected (msg))                                          \
+    return;                                                                              \
   cs_progress_hide ();                                                                   \
   fprintf (stderr, "%s%s\n", colour () ? coloured : prefix, msg)
 

@@ -37,4 +37,9 @@ void cs_print_error (const char *msg);
 void cs_warn (const char *fmt, ...) G_GNUC_PRINTF (1, 2);
 void cs_info (const char *fmt, ...) G_GNUC_PRINTF (1, 2);
 void cs_debug (const char *fmt, ...) G_GNUC_PRINTF (1, 2);
+/* Is what goes to standard output to have colour? */
+gboolean cs_stdout_colour (void);
+/* Warnings and hints go into the list (of char *, its own to free) instead of being printed;
+ * NULL: they are printed again. */
+void cs_messages_into (GPtrArray *list);
 #endif

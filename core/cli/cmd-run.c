@@ -96,14 +96,30 @@ check_opts (const struct cs_run_opts *o, GError **err)
   return cs_net_check (o, err);
 }
 
+const char *
+cs_cli_connect (const char *hypervisor)
+{
+  return cs_hv_takes (hypervisor, "uri") ? cs_config ("libvirt_uri") : NULL;
+}
+
+const char *
+cs_cli_accel (struct cs_hv *hv)
+{
+  struct capstan_caps caps;
+  const char *disable = g_getenv ("CAPSTAN_DISABLE_KVM");
+  if (!cs_hv_caps (hv, &caps, NULL) || caps.accel == NULL) /* there is none to choose */
+    return NULL;
+  if (disable == NULL)
+    disable = cs_config ("disable_kvm");
+  return disable != NULL && (strcmp (disable, "1") == 0 || strcmp (disable, "true") == 0) ? "tcg" : NULL;
+}
+
 static gboolean
 run_run (struct cs_cli *cli, GError **err)
 {
   struct cs_run_opts o = { 0 };
   g_autofree char *built = NULL;
-  const char *name = cs_cli_hypervisor (cli), *disable = g_getenv ("CAPSTAN_DISABLE_KVM");
-  if (disable == NULL)
-    disable = cs_config ("disable_kvm");
+  const char *name = cs_cli_hypervisor (cli);
   o.cmd = cs_cli_str (cli, "execute");
   g_autoptr (GPtrArray) env = g_ptr_array_new_with_free_func (g_free);
   if (!cs_env_gather (env, cs_cli_list (cli, "env-file"), cs_cli_list (cli, "env"), err))
@@ -115,11 +131,9 @@ run_run (struct cs_cli *cli, GError **err)
   o.net = cs_cli_str (cli, "n");
   o.bridge = cs_cli_str (cli, "b");
   o.mac = cs_cli_str (cli, "mac");
-  o.connect = cs_cli_given (cli, "connect") ? cs_cli_str (cli, "connect") : cs_config ("libvirt_uri");
+  o.connect = cs_cli_given (cli, "connect") ? cs_cli_str (cli, "connect") : cs_cli_connect (name);
   o.params = cs_cli_list (cli, "option");
   o.accel = cs_cli_str (cli, "accel");
-  if (o.accel == NULL && disable != NULL && (strcmp (disable, "1") == 0 || strcmp (disable, "true") == 0))
-    o.accel = "tcg";
   o.boot = cs_cli_str (cli, "boot-method");
   o.memory = cs_cli_num (cli, "memory");
   o.cpus = (guint) cs_cli_num (cli, "cpus");
@@ -137,6 +151,8 @@ run_run (struct cs_cli *cli, GError **err)
   g_autoptr (cs_hv) hv = cs_hv_open (name, options, err);
   if (hv == NULL || (cs_cli_flag (cli, "detach") && !cs_instance_can_detach (hv, err)))
     return FALSE;
+  if (o.accel == NULL)
+    o.accel = cs_cli_accel (hv);
   cs_cancel_on_signals (); /* so that what was made is removed again */
   g_autoptr (cs_instance) i = cs_instance_create (hv, &o, err);
   if (i == NULL)

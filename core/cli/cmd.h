@@ -87,6 +87,11 @@ void cs_cli_free (struct cs_cli *cli);
 /* The hypervisor asked for: flag, then environment (CAPSTAN_HYPERVISOR), then config.yaml,
  * then "kvm". Borrowed. */
 const char *cs_cli_hypervisor (const struct cs_cli *cli);
+/* The settings of a hypervisor that has such: the libvirt connection of config.yaml, and the
+ * acceleration ("tcg") that CAPSTAN_DISABLE_KVM or config.yaml ask for. NULL: neither. */
+struct cs_hv;
+const char *cs_cli_connect (const char *hypervisor);
+const char *cs_cli_accel (struct cs_hv *hv);
 /* The suffix of its image files; one that is not installed counts as the default's, since
  * building and importing need no plugin. Borrowed. */
 const char *cs_cli_suffix (const struct cs_cli *cli);

@@ -152,12 +152,8 @@ static void
 open_rp (struct kit *k, gboolean probe)
 {
   g_autoptr (GError) err = NULL;
-  struct capstan_call c;
-  if (probe && k->plugin->repo_ops.probe != NULL) {
-    cs_call_init (&c, k->plugin, NULL, NULL);
-    if (!cs_call_end (&c, k->plugin->repo_ops.probe (&c), "probe", &err))
-      cannot ("%s", err->message);
-  }
+  if (probe && !cs_plugin_probe (k->plugin, NULL, &err))
+    cannot ("%s", err->message);
   if (k->o->url == NULL)
     return;
   k->rp = cs_rp_open (k->o->url, k->plugin->name, k->o->options, &err);

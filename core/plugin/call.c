@@ -59,6 +59,18 @@ cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err)
   return cs_fail (err, code, "%s: %s failed and gave no reason", c->plugin->name, what);
 }
 
+gboolean
+cs_plugin_probe (struct cs_plugin *p, GHashTable *options, GError **err)
+{
+  struct capstan_call c;
+  int (*probe) (struct capstan_call *) =
+      p->provider.kind == CAPSTAN_KIND_REPO ? p->repo_ops.probe : p->hv_ops.probe;
+  if (probe == NULL)
+    return TRUE;
+  cs_call_init (&c, p, options, NULL);
+  return cs_call_end (&c, probe (&c), "probe", err);
+}
+
 char *
 cs_call_text (struct capstan_call *c, const char *msg)
 {

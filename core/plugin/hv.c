@@ -117,6 +117,18 @@ cs_hv_canonical (const char *name)
 }
 
 gboolean
+cs_hv_takes (const char *name, const char *option)
+{
+  struct cs_plugin *p = cs_plugin_find ("hypervisor", name);
+  if (p == NULL || !cs_plugin_load (p, NULL))
+    return FALSE;
+  for (size_t i = 0; i < p->provider.n_options; i++)
+    if (strcmp (p->provider.options[i].key, option) == 0)
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
 cs_hv_caps (struct cs_hv *hv, struct capstan_caps *ret, GError **err)
 {
   NEED (caps);

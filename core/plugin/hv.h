@@ -32,6 +32,9 @@ const char *cs_hv_suffix (const struct cs_hv *hv); /* "qemu": of image files */
 const char *cs_hv_suffix_of (const char *name);    /* borrowed, lives for ever */
 const char *cs_hv_canonical (const char *name);    /* "qemu" -> "kvm"; borrowed */
 
+/* Has it an option of that name ("uri")? */
+gboolean cs_hv_takes (const char *name, const char *option);
+
 /* Strings live as long as hv. */
 gboolean cs_hv_caps (struct cs_hv *hv, struct capstan_caps *ret, GError **err);
 gboolean cs_hv_probe (struct cs_hv *hv, GError **err);

@@ -86,6 +86,9 @@ struct capstan_source { const struct cs_source_ops *ops; struct capstan_call *ca
 void cs_call_init (struct capstan_call *c, struct cs_plugin *p, GHashTable *options, GMutex *open);
 /* Ends it: TRUE if rc is 0, else the plugin's error becomes a GError. */
 gboolean cs_call_end (struct capstan_call *c, int rc, const char *what, GError **err);
+/* Is it usable here? Its probe says; options: checked ones of open, or NULL. Without a probe
+ * it is. The plugin has been loaded. */
+gboolean cs_plugin_probe (struct cs_plugin *p, GHashTable *options, GError **err);
 /* Sets the error; -code. host->error is this. */
 int cs_call_error (struct capstan_call *c, uint32_t code, int sys_errno, const char *msg);
 /* A message of the plugin as it may be shown: UTF-8, and no secret in it; g_free. */

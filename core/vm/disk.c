@@ -24,6 +24,41 @@ tool (struct cs_instance *i, const char *const *argv, GError **err)
   return cs_spawn_tool (i->dir, argv, err);
 }
 
+enum { QEMU_MAJOR = 4, QEMU_MINOR = 2 }; /* write -s of qemu-io */
+
+/* "qemu-img version 7.2.22 (Debian ...)" */
+static char *
+tool_version (const char *program, GError **err)
+{
+  const char *argv[] = { program, "--version", NULL };
+  struct cs_spawn s = CS_SPAWN_INIT;
+  guint major = 0, minor = 0;
+  s.argv = argv;
+  gboolean ok = cs_spawn_check (&s, err);
+  const char *at = ok ? strstr (s.out, " version ") : NULL;
+  char *v = at != NULL ? g_strndup (at + 9, strspn (at + 9, "0123456789.")) : NULL;
+  if (ok && (v == NULL || sscanf (v, "%u.%u", &major, &minor) != 2))
+    ok = cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s --version says no version", program);
+  else if (ok && (major < QEMU_MAJOR || (major == QEMU_MAJOR && minor < QEMU_MINOR)))
+    ok = cs_fail (err, CAPSTAN_E_UNSUPPORTED, "%s is of QEMU %s, and has to be of %d.%d or later", program, v,
+                  QEMU_MAJOR, QEMU_MINOR);
+  cs_spawn_clear (&s);
+  if (ok)
+    return v;
+  g_free (v);
+  return NULL;
+}
+
+char *
+cs_disk_tools (GError **err)
+{
+  g_autofree char *io = tool_version ("qemu-io", err);
+  char *img = io != NULL ? tool_version ("qemu-img", err) : NULL;
+  if (img == NULL)
+    g_prefix_error (err, "disks of instances are made by qemu-img and qemu-io (package qemu-utils): ");
+  return img;
+}
+
 gboolean
 cs_disk_choose (struct cs_instance *i, const struct cs_image *im, const char *format,
                 const struct capstan_caps *caps, GError **err)

@@ -6,6 +6,8 @@
 
 #define CS_DISK_BASE "base"
 
+/* Are the programs that make disks here, and of a version that will do? It, g_free. */
+char *cs_disk_tools (GError **err);
 /* Decides name and format of the disk for a hypervisor with these capabilities. */
 gboolean cs_disk_choose (struct cs_instance *i, const struct cs_image *im, const char *format,
                          const struct capstan_caps *caps, GError **err);

@@ -45,17 +45,38 @@ kvm_open_to (const struct kvm *k)
   return 0;
 }
 
+#define ENABLE "turn virtualisation on in the firmware of this host or, where it is a virtual machine " \
+  "itself, nested virtualisation in its hypervisor"
+
+static void
+no_kvm (struct kvm *k, const char *why, const char *advice)
+{
+  snprintf (k->why, sizeof k->why, "%s", why);
+  snprintf (k->advice, sizeof k->advice, "%s", advice);
+}
+
+static void
+closed_kvm (struct kvm *k)
+{
+  struct passwd *p = getpwuid (k->system ? k->qemu_uid : geteuid ());
+  char advice[sizeof k->advice];
+  snprintf (advice, sizeof advice, "usermod -aG kvm %.64s%s; where /dev/kvm does not belong to that "
+            "group: chgrp kvm /dev/kvm && chmod 660 /dev/kvm", p != NULL ? p->pw_name : "USER",
+            k->system ? "" : ", and log in again");
+  no_kvm (k, "/dev/kvm is closed to the user that QEMU runs as", advice);
+}
+
 static void
 choose_accel (struct kvm *k)
 {
+  int can = has_virtualisation ();
   strcpy (k->accel, "tcg");
   if (access ("/dev/kvm", F_OK) != 0)
-    snprintf (k->why, sizeof k->why, "there is no /dev/kvm");
-  else if (!has_virtualisation ())
-    snprintf (k->why, sizeof k->why, "this processor shows neither vmx nor svm");
+    no_kvm (k, "there is no /dev/kvm", can ? "modprobe kvm_intel, or kvm_amd" : ENABLE);
+  else if (!can)
+    no_kvm (k, "this processor shows neither vmx nor svm, and a /dev/kvm without them boots nothing", ENABLE);
   else if (!kvm_open_to (k))
-    snprintf (k->why, sizeof k->why, "/dev/kvm is closed to the user that QEMU runs as: add it "
-              "to the group kvm");
+    closed_kvm (k);
   else
     strcpy (k->accel, "kvm");
 }

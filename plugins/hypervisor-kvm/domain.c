@@ -303,7 +303,8 @@ seclabels (struct capstan_call *call, struct kvm *k, xmlTextWriterPtr w, const s
   const char *closed = closed_path (s);
   if (closed != NULL) {
     capstan_log (call, CAPSTAN_LOG_INFO,
-                 "%s is closed to libvirt's user: QEMU runs as root", closed);
+                 "%s is closed to libvirt's user: QEMU runs as root (unless chmod o+x opens the folders "
+                 "on the way to it)", closed);
     xmlTextWriterStartElement (w, X ("seclabel"));
     attribute (w, "type", "static");
     attribute (w, "model", "dac");

@@ -37,11 +37,27 @@ quiet (void)
 }
 
 static int
+emulator_check (struct capstan_call *call, struct kvm *k)
+{
+  struct xml x;
+  xml_read (&x, virConnectGetCapabilities (k->conn));
+  char *emulator = xml_text (&x, "//guest/arch[@name='x86_64']/emulator");
+  xml_clear (&x);
+  if (emulator == NULL)
+    return capstan_error (call, CAPSTAN_E_NOTFOUND, 0, "libvirt at %s finds no QEMU for x86_64: install "
+                          "qemu-system-x86 (Fedora: qemu-kvm)", k->uri);
+  free (emulator);
+  return 0;
+}
+
+static int
 kvm_probe (struct capstan_call *call)
 {
   struct kvm k = { 0 };
   quiet ();
   int rc = connection_open (call, &k);
+  if (rc == 0)
+    rc = emulator_check (call, &k);
   connection_close (&k);
   return rc;
 }
@@ -81,8 +97,8 @@ static int
 kvm_caps (struct capstan_call *call, void *self, struct capstan_caps *c)
 {
   struct kvm *k = self;
-  char detail[4600];
-  snprintf (detail, sizeof detail, "%s%s%s", k->uri, *k->why != '\0' ? "; no KVM: " : "", k->why);
+  char detail[4900];
+  snprintf (detail, sizeof detail, *k->why != '\0' ? "%s; no KVM: %s: %s" : "%s", k->uri, k->why, k->advice);
   c->bits = CAPSTAN_HV_LOCAL | CAPSTAN_HV_KERNEL_BOOT | CAPSTAN_HV_DISK_BOOT |
             CAPSTAN_HV_SOFT_STOP | CAPSTAN_HV_DETACHED | CAPSTAN_HV_PAUSE | CAPSTAN_HV_EXECUTES;
   if (k->embed)

@@ -16,6 +16,7 @@ struct kvm {
   unsigned qemu_uid, qemu_gid; /* that user */
   int apparmor;
   char accel[8], why[160]; /* "kvm" or "tcg", and why not kvm */
+  char advice[256];        /* and what would change that */
 };
 enum { NICS_MAX = 8, SERIALS_MAX = 4 };
 #define BRIDGE_DEVICE "virbr0" /* where none is named */

@@ -68,6 +68,8 @@ echo "3 1 $no_service" >"$FAKE/fail-createvm"
 echo "2 1 $locked" >"$FAKE/fail-modifyvm"
 echo "2 1 $locked" >"$FAKE/fail-startvm"
 echo "2 1 $(code "The object is not ready" "E_ACCESSDENIED (0x80070005)")" >"$FAKE/fail-showvminfo"
+# settings of another hypervisor's are none of this one's
+printf 'libvirt_uri: qemu:///system\ndisable_kvm: true\n' >"$CAPSTAN_ROOT/config.yaml"
 status 0 capstan run -d --name one app
 [ "$(grep -c ^createvm "$FAKE/log")" = 4 ] && [ "$(grep -c ^modifyvm "$FAKE/log")" = 3 ] || fail "$(cat "$FAKE/log")"
 status 0 capstan instances
