@@ -44,6 +44,24 @@ boot_disk () {
   printf '%s' "${2:-}" | dd of="$1" bs=1 seek=150000 conv=notrunc status=none
   printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc status=none
 }
+# for_plugins: what builds plugins, by capstan.pc. `make installcheck' gives CAPSTAN_TEST_BINDIR,
+# _LIBDIR and _DATADIR, of what was installed: nothing else of the tree is used then.
+for_plugins () {
+  requires pkg-config --version
+  if [ -n "${CAPSTAN_TEST_BINDIR:-}" ]; then
+    PKG_CONFIG_PATH=${DESTDIR:-}$CAPSTAN_TEST_LIBDIR/pkgconfig PKG_CONFIG_SYSROOT_DIR=${DESTDIR:-}
+    PATH=${DESTDIR:-}$CAPSTAN_TEST_BINDIR:$PATH CAPSTAN_TEMPLATES=${DESTDIR:-}$CAPSTAN_TEST_DATADIR/plugin-template
+    export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR PATH CAPSTAN_TEMPLATES
+    unset -f capstan
+    [ "$(command -v capstan)" = "${DESTDIR:-}$CAPSTAN_TEST_BINDIR/capstan" ] || fail "not the one that was installed"
+    unset DESTDIR
+  else
+    mkdir pc
+    sed "s|^includedir=.*|includedir=$top_srcdir/include|" "$top_builddir/include/capstan/capstan.pc" >pc/capstan.pc
+    PKG_CONFIG_PATH=$work/pc; export PKG_CONFIG_PATH
+  fi
+  [ "$(pkg-config --variable=abi capstan)" = 1 ] || fail "capstan.pc has no abi"
+}
 # use_linux_base: puts the base "linux" that ./check made into this test's store
 use_linux_base () {
   [ -n "${CAPSTAN_TEST_STORE:-}" ] && [ -d "$CAPSTAN_TEST_STORE/repository/linux" ] ||

@@ -35,7 +35,7 @@ run_packages='git libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qem
 test_packages='libcmocka-dev clang g++ libclang-rt-14-dev e2fsprogs python3 curl
   valgrind util-linux procps binutils man-db groff-base libvirt-clients bash-completion zsh fish lighttpd patchelf
   openssl openssh-server debhelper dpkg-dev lintian fakeroot rpm rpmlint makepkg nginx-light ceph-mon ceph-osd
-  ceph-common radosgw'
+  ceph-common radosgw meson ninja-build abigail-tools'
 
 # tests at once: those that boot machines wait for each other, and others for servers
 jobs=$(($(nproc) * 3))

@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+extern const struct cs_cmd cs_cmd_plugin_new; /* plugin-new.c */
+
 static const char *const hv_bits[] = { "local", "kernel-boot", "disk-boot", "soft-stop",
                                        "needs-import", "detached", "pause", "executes" };
 static const char *const repo_bits[] = { "push", "resume", "digest", "conditional", "list",
@@ -177,6 +179,6 @@ static const struct cs_cmd cmd_list = { .name = "list", .args = "", .opts = list
 static const struct cs_cmd cmd_info = { .name = "info", .args = "NAME", .min_args = 1,
   .max_args = 1, .comp = CS_COMP_PLUGIN, .summary = "Show a plugin and its options",
   .text = "Shows what a plugin is and the options it takes.", .run = run_info };
-static const struct cs_cmd *const subs[] = { &cmd_list, &cmd_info, &cmd_test, NULL };
+static const struct cs_cmd *const subs[] = { &cmd_list, &cmd_info, &cmd_test, &cs_cmd_plugin_new, NULL };
 const struct cs_cmd cs_cmd_plugin = { .name = "plugin", .args = "",
-  .summary = "Show and test plugins", .sub = subs };
+  .summary = "Show, test and begin plugins", .sub = subs };

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum { PIECE = 256 * 1024, PATH = 5000 };
-struct folder { char path[2048]; };
+struct place { char path[2048]; };
 struct etag { char text[80]; };
 static const char scheme[] = "folder:/";
 
@@ -40,7 +40,7 @@ etag_of (const struct stat *st)
 }
 
 static int
-is_file (const struct folder *d, const char *path, struct stat *st)
+is_file (const struct place *d, const char *path, struct stat *st)
 {
   char full[PATH];
   put (full, "%s/%s", d->path, path);
@@ -66,7 +66,7 @@ folder_match (struct capstan_call *c, const char *url)
 static int
 folder_open (struct capstan_call *c, const char *url, void **ret_self)
 {
-  struct folder *d;
+  struct place *d;
   if (!folder_match (c, url) || strlen (url) >= sizeof d->path)
     return capstan_error (c, CAPSTAN_E_INVAL, 0, "'%s': expected %spath", url, scheme);
   d = calloc (1, sizeof *d);
@@ -100,7 +100,7 @@ static int
 folder_resolve (struct capstan_call *c, void *self, const struct capstan_query *q, struct capstan_list *list)
 {
   static const char *const ends[] = { "", ".zst", ".gz", "" }, *const encodings[] = { NULL, "zstd", "gzip", NULL };
-  struct folder *d = self;
+  struct place *d = self;
   struct capstan_file f[4];
   const struct capstan_file *files[5] = { NULL };
   struct etag tags[4];
@@ -129,7 +129,7 @@ folder_resolve (struct capstan_call *c, void *self, const struct capstan_query *
 }
 
 static int
-walk (struct capstan_call *c, const struct folder *d, const char *name, struct capstan_list *list)
+walk (struct capstan_call *c, const struct place *d, const char *name, struct capstan_list *list)
 {
   char path[PATH];
   struct stat st;
@@ -175,7 +175,7 @@ folder_list (struct capstan_call *c, void *self, const struct capstan_query *q, 
 /* ---- fetch ---- */
 
 static int
-fetch_part (struct capstan_call *c, const struct folder *d, const struct capstan_part *part, struct capstan_sink *s)
+fetch_part (struct capstan_call *c, const struct place *d, const struct capstan_part *part, struct capstan_sink *s)
 {
   char full[PATH], *buf;
   struct stat st;
@@ -209,7 +209,7 @@ static int
 folder_fetch (struct capstan_call *c, void *self, const struct capstan_fetch_req *q, struct capstan_sink *s,
               struct capstan_fetch_rsp *ret)
 {
-  struct folder *d = self;
+  struct place *d = self;
   char path[PATH];
   struct stat st;
   int rc = 0;
@@ -232,7 +232,7 @@ folder_fetch (struct capstan_call *c, void *self, const struct capstan_fetch_req
 /* ---- push and remove, under the folder's lock ---- */
 
 static int
-lock (struct capstan_call *c, const struct folder *d, int *ret_fd)
+lock (struct capstan_call *c, const struct place *d, int *ret_fd)
 {
   char path[PATH];
   put (path, "%s/.capstan-lock", d->path);
@@ -250,7 +250,7 @@ lock (struct capstan_call *c, const struct folder *d, int *ret_fd)
 }
 
 static int
-check_condition (struct capstan_call *c, const struct folder *d, const struct capstan_push_req *q)
+check_condition (struct capstan_call *c, const struct place *d, const struct capstan_push_req *q)
 {
   char path[PATH];
   struct stat st;
@@ -268,7 +268,7 @@ check_condition (struct capstan_call *c, const struct folder *d, const struct ca
 }
 
 static int
-make_parents (struct capstan_call *c, const struct folder *d, const char *path)
+make_parents (struct capstan_call *c, const struct place *d, const char *path)
 {
   char full[PATH];
   put (full, "%s/%s", d->path, path);
@@ -311,7 +311,7 @@ send_file (struct capstan_call *c, const char *tmp, struct capstan_source *s, ui
 
 /* The image may lie there in one encoding only. */
 static void
-remove_others (const struct folder *d, const struct capstan_push_req *q)
+remove_others (const struct place *d, const struct capstan_push_req *q)
 {
   static const char *const ends[] = { "", ".gz", ".zst" };
   const char *slash = strrchr (q->entry->name, '/'), *last = slash != NULL ? slash + 1 : q->entry->name;
@@ -328,7 +328,7 @@ static int
 folder_push (struct capstan_call *c, void *self, const struct capstan_push_req *q, struct capstan_source *s,
              struct capstan_push_rsp *ret)
 {
-  struct folder *d = self;
+  struct place *d = self;
   char tmp[2][PATH] = { "", "" }, full[PATH];
   struct stat st;
   uint64_t done = 0;
@@ -367,7 +367,7 @@ folder_push (struct capstan_call *c, void *self, const struct capstan_push_req *
 static int
 folder_remove (struct capstan_call *c, void *self, const char *ref, const struct capstan_action *a)
 {
-  struct folder *d = self;
+  struct place *d = self;
   char dir[PATH], path[PATH];
   int fd, rc = lock (c, d, &fd);
   (void) a;
