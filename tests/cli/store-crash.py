@@ -67,7 +67,7 @@ if st != 0 or new == old:
     fail ("status %d without a failure\n%s" % (st, errors))
 os.environ["FAULT_VERBOSE"] = "1"
 for kind in kinds:
-    for n in itertools.count (1):
+    for n in itertools.count (1, int (os.environ.get ("CAPSTAN_TEST_STEP", "1"))):
         fresh ()
         st, errors = run (fault, root, str (n), kind, "capstan", *args)
         if st == NOT_REACHED:
