@@ -459,3 +459,9 @@ cs_suggest (const char *word, const char *candidate, struct cs_suggestion *s)
     s->distance = d;
   }
 }
+
+char *
+cs_suggestion_text (const struct cs_suggestion *s, const char *otherwise)
+{
+  return s->best != NULL ? g_strdup_printf ("did you mean '%s'?", s->best) : g_strdup (otherwise);
+}

@@ -77,6 +77,8 @@ char *cs_uuid_new (void);
  * enough; upper and lower case are the same. Starts as { 0 }. */
 struct cs_suggestion { const char *best; guint distance; };
 void cs_suggest (const char *word, const char *candidate, struct cs_suggestion *s);
+/* "did you mean 'hello'?" for the end of a message, or a copy of otherwise; g_free. */
+char *cs_suggestion_text (const struct cs_suggestion *s, const char *otherwise);
 
 /* Monotonic seconds. */
 double cs_now (void);

@@ -63,10 +63,11 @@ check_keys (const struct cs_capstanfile *c, const CsYaml *y, GError **err)
       known |= strcmp (key, keys[n]) == 0;
       cs_suggest (key, keys[n], &near);
     }
-    if (!known)
-      return cs_fail (err, CAPSTAN_E_INVAL, "%s:%u: unknown key '%s'%s%s%s; the keys are "
-                      KEYS, c->path, value->line, key, near.best ? "; did you mean '" : "",
-                      near.best ? near.best : "", near.best ? "'?" : "");
+    if (!known) {
+      g_autofree char *what = cs_suggestion_text (&near, NULL);
+      return cs_fail (err, CAPSTAN_E_INVAL, "%s:%u: unknown key '%s'%s%s; the keys are " KEYS, c->path,
+                      value->line, key, what != NULL ? "; " : "", what != NULL ? what : "");
+    }
     if (strcmp (key, "files") != 0 && strcmp (key, "env") != 0 &&
         value->type != CS_YAML_SCALAR)
       return cs_fail (err, CAPSTAN_E_INVAL, "%s:%u: '%s' must be one text, not a %s",

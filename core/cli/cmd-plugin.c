@@ -113,7 +113,7 @@ run_info (struct cs_cli *cli, GError **err)
   if (p == NULL)
     p = cs_plugin_find ("repository", name);
   if (p == NULL)
-    return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no plugin '%s'; see capstan plugin list", name);
+    return cs_plugin_missing (NULL, name, err);
   if (!cs_plugin_load (p, err))
     return FALSE;
   const struct capstan_provider *v = &p->provider;

@@ -51,8 +51,8 @@ chosen (struct cs_cli *cli, GError **err)
       found |= strcmp (((struct cs_image *) all->pdata[k])->name, cs_cli_arg (cli, i)) == 0;
     if (!found) {
       g_ptr_array_unref (all);
-      return cs_fail_null (err, CAPSTAN_E_NOTFOUND, "there is no image '%s'; capstan images lists "
-                           "what is there", cs_cli_arg (cli, i));
+      cs_store_missing (cs_cli_arg (cli, i), err);
+      return NULL;
     }
   }
   return all;

@@ -48,8 +48,10 @@ describe (const char *name, GError **err)
   g_autofree char *path = cs_volume_path (name, err), *ro = path != NULL ? g_strconcat (path, ":ro", NULL) : NULL;
   if (path == NULL)
     return NULL;
-  if (stat (path, &st) != 0)
-    return cs_fail_null (err, CAPSTAN_E_NOTFOUND, "there is no volume '%s'; capstan volume list lists them", name);
+  if (stat (path, &st) != 0) {
+    cs_volume_missing (name, err);
+    return NULL;
+  }
   g_autoptr (cs_volume) v = cs_volume_open (ro, err);
   if (v == NULL)
     return NULL;

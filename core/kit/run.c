@@ -127,8 +127,10 @@ load (struct kit *k)
     k->plugin = cs_plugin_add (k->o->plugin);
   else if ((k->plugin = cs_plugin_find ("hypervisor", k->o->plugin)) == NULL)
     k->plugin = cs_plugin_find ("repository", k->o->plugin);
-  if (k->plugin == NULL)
-    kit_fail ("there is no plugin '%s'; see capstan plugin list", k->o->plugin);
+  if (k->plugin == NULL) {
+    cs_plugin_missing (NULL, k->o->plugin, &err);
+    kit_fail ("%s", err->message);
+  }
   if (!cs_plugin_load (k->plugin, &err))
     kit_fail ("%s", err->message);
 }

@@ -20,23 +20,6 @@ cs_vm_ref_clear (struct cs_vm_ref *r)
   g_clear_pointer (&r->state, g_free);
 }
 
-static gboolean
-not_found (const char *name, GError **err)
-{
-  GString *s = g_string_new (NULL);
-  GPtrArray *all = cs_plugins ();
-  for (guint i = 0; i < all->len; i++) {
-    const struct cs_plugin *p = g_ptr_array_index (all, i);
-    if (strcmp (p->kind, "hypervisor") == 0 && cs_plugin_shadowed (p) == NULL)
-      g_string_append_printf (s, "%s%s", s->len > 0 ? ", " : "", p->name);
-  }
-  cs_fail (err, CAPSTAN_E_NOTFOUND,
-           "there is no hypervisor plugin '%s' (package capstan-plugin-%s); installed: %s", name,
-           name, s->len > 0 ? s->str : "none");
-  g_string_free (s, TRUE);
-  return FALSE;
-}
-
 /* Calls an operation; ok_ says how it went. */
 #define CALL(what, ...)                                                                  \
   struct capstan_call call_;                                                             \
@@ -51,7 +34,7 @@ cs_hv_open (const char *name, const char *const *options, GError **err)
 {
   struct cs_plugin *p = cs_plugin_find ("hypervisor", name);
   if (p == NULL) {
-    not_found (name, err);
+    cs_plugin_missing ("hypervisor", name, err);
     return NULL;
   }
   if (!cs_plugin_load (p, err))

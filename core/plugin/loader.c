@@ -264,6 +264,28 @@ cs_plugin_find (const char *kind, const char *name)
   return NULL;
 }
 
+gboolean
+cs_plugin_missing (const char *kind, const char *name, GError **err)
+{
+  g_autoptr (GString) names = g_string_new (NULL);
+  struct cs_suggestion near = { 0 };
+  GPtrArray *all = cs_plugins ();
+  for (guint i = 0; i < all->len; i++) {
+    const struct cs_plugin *p = g_ptr_array_index (all, i);
+    if ((kind != NULL && strcmp (p->kind, kind) != 0) || cs_plugin_shadowed (p) != NULL)
+      continue;
+    g_string_append_printf (names, "%s%s", names->len > 0 ? ", " : "", p->name);
+    cs_suggest (name, p->name, &near);
+    for (char **a = p->aliases; *a != NULL; a++)
+      cs_suggest (name, *a, &near);
+  }
+  g_autofree char *package = g_strdup_printf ("it may be in the package capstan-plugin-%s.", name);
+  g_autofree char *what = cs_suggestion_text (&near, package);
+  return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no %s%splugin '%s'; %s Installed: %s",
+                  kind != NULL ? kind : "", kind != NULL ? " " : "", name, what,
+                  names->len > 0 ? names->str : "none");
+}
+
 const struct cs_plugin *
 cs_plugin_shadowed (const struct cs_plugin *p)
 {

@@ -25,6 +25,9 @@ struct cs_plugin {
  * first of a name wins. Borrowed. */
 GPtrArray *cs_plugins (void);
 struct cs_plugin *cs_plugin_find (const char *kind, const char *name);
+/* Says that there is none of this name, which name is near, and which there are. kind NULL:
+ * of either. FALSE. */
+gboolean cs_plugin_missing (const char *kind, const char *name, GError **err);
 /* The one of its kind and name that goes before it on the search path, or NULL. */
 const struct cs_plugin *cs_plugin_shadowed (const struct cs_plugin *p);
 /* One that is no part of the search path, from its .so: it goes before all others. */

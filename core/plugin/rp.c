@@ -88,9 +88,7 @@ cs_rp_find (const char *url, const char *type, GError **err)
   if (type != NULL) {
     struct cs_plugin *p = cs_plugin_find ("repository", type);
     if (p == NULL)
-      cs_fail (err, CAPSTAN_E_NOTFOUND,
-               "there is no repository plugin '%s' (package capstan-plugin-%s); installed: %s", type,
-               type, installed);
+      cs_plugin_missing ("repository", type, err);
     return p;
   }
   for (guint i = best->len; i-- > 0 && best->len > 1;)

@@ -104,6 +104,16 @@ cs_repo_confs (GError **err)
   return g_steal_pointer (&out);
 }
 
+static gboolean
+no_repo (const GPtrArray *all, const char *name, const char *otherwise, GError **err)
+{
+  struct cs_suggestion near = { 0 };
+  for (guint i = 0; i < all->len; i++)
+    cs_suggest (name, ((struct cs_repo_conf *) all->pdata[i])->name, &near);
+  g_autofree char *what = cs_suggestion_text (&near, otherwise);
+  return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no repository '%s'; %s", name, what);
+}
+
 /* ---- changing config.yaml ---- */
 
 static void
@@ -186,7 +196,7 @@ cs_repo_conf_save (const char *name, const struct cs_repo_conf *c, GError **err)
   while (i < all->len && strcmp (((struct cs_repo_conf *) all->pdata[i])->name, name) != 0)
     i++;
   if (i == all->len && c == NULL)
-    return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no repository '%s'; see capstan repo list", name);
+    return no_repo (all, name, "see capstan repo list", err);
   if (i < all->len)
     g_ptr_array_remove_index (all, i);
   if (c != NULL) {
@@ -218,9 +228,10 @@ conf_of (const char *spec, GError **err)
   }
   if (strpbrk (spec, ":/") != NULL)
     return conf_new (spec);
-  return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
-                       "there is no repository '%s' (configured: %s); capstan repo add %s URL", spec,
-                       all->len > 0 ? names->str : "none", spec);
+  g_autofree char *otherwise = g_strdup_printf ("configured: %s; capstan repo add %s URL",
+                                                all->len > 0 ? names->str : "none", spec);
+  no_repo (all, spec, otherwise, err);
+  return NULL;
 }
 
 static const char *

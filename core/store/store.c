@@ -276,9 +276,27 @@ cs_store_find (const char *name, const char *suffix, GError **err)
     cs_scan_clear (&s);
   if (im != NULL)
     return im;
-  return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
-                       "there is no image '%s' in %s; capstan images lists what is there", name,
-                       cs_root ());
+  cs_store_missing (name, err);
+  return NULL;
+}
+
+char *
+cs_store_near (const char *name, const char *otherwise)
+{
+  g_autoptr (GPtrArray) all = cs_store_list_quick (NULL);
+  struct cs_suggestion near = { 0 };
+  for (guint i = 0; all != NULL && i < all->len; i++)
+    cs_suggest (name, ((struct cs_image *) all->pdata[i])->name, &near);
+  return cs_suggestion_text (&near, otherwise);
+}
+
+gboolean
+cs_store_missing (const char *name, GError **err)
+{
+  if (err == NULL) /* the store is listed for who reads it */
+    return FALSE;
+  g_autofree char *what = cs_store_near (name, "capstan images lists what is there");
+  return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no image '%s' in %s; %s", name, cs_root (), what);
 }
 
 static cs_store_missing_fn on_missing;
@@ -305,6 +323,8 @@ cs_store_want (const char *name, const char *suffix, GError **err)
     g_error_free (why);
     return TRUE;
   }
-  g_propagate_prefixed_error (err, why, "'%s' is not in the store, and cannot be pulled: ", name);
+  g_autofree char *near = cs_store_near (name, NULL);
+  g_propagate_prefixed_error (err, why, "'%s' is not in the store%s%s%s, and cannot be pulled: ", name,
+                              near != NULL ? " (" : "", near != NULL ? near : "", near != NULL ? ")" : "");
   return FALSE;
 }

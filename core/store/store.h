@@ -74,6 +74,10 @@ GPtrArray *cs_store_list_quick (GError **err);
  * finds is a pair of image and index that belong together; who opens the image by its path
  * afterwards holds cs_store_lock from before. */
 struct cs_image *cs_store_find (const char *name, const char *suffix, GError **err);
+/* "did you mean 'hello'?" of the images there are, or a copy of otherwise; g_free. */
+char *cs_store_near (const char *name, const char *otherwise);
+/* Says that there is none of this name; FALSE. */
+gboolean cs_store_missing (const char *name, GError **err);
 
 /* Who is asked for a name that the store lacks (the repositories; set by the program). It
  * brings the image into the store, or says CAPSTAN_E_NOTFOUND. */

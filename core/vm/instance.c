@@ -133,8 +133,11 @@ cs_instance_find (const char *name, const char *suffix, GError **err)
   guint k;
   if (i != NULL && g_ptr_array_find (all, i, &k))
     return g_ptr_array_steal_index (all, k);
-  return cs_fail_null (err, CAPSTAN_E_NOTFOUND,
-                       "there is no instance '%s'; capstan instances lists them", name);
+  struct cs_suggestion near = { 0 };
+  for (k = 0; all != NULL && k < all->len; k++)
+    cs_suggest (name, ((struct cs_instance *) all->pdata[k])->name, &near);
+  g_autofree char *what = cs_suggestion_text (&near, "capstan instances lists them");
+  return cs_fail_null (err, CAPSTAN_E_NOTFOUND, "there is no instance '%s'; %s", name, what);
 }
 
 char *

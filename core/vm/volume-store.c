@@ -91,10 +91,7 @@ cs_volume_delete (const char *name, GError **err)
     return cs_fail (err, CAPSTAN_E_BUSY,
                     "volume '%s' belongs to the instance %s: delete that first", name, list);
   if (unlink (path) != 0)
-    return errno == ENOENT
-               ? cs_fail (err, CAPSTAN_E_NOTFOUND,
-                          "there is no volume '%s'; capstan volume list lists them", name)
-               : cs_fail_errno (err, "remove %s", path);
+    return errno == ENOENT ? cs_volume_missing (name, err) : cs_fail_errno (err, "remove %s", path);
   return unlink (beside) == 0 || errno == ENOENT || cs_fail_errno (err, "remove %s", beside);
 }
 
@@ -117,4 +114,15 @@ cs_volume_names (void)
     closedir (d);
   g_ptr_array_sort (all, by_name);
   return all;
+}
+
+gboolean
+cs_volume_missing (const char *name, GError **err)
+{
+  g_autoptr (GPtrArray) all = cs_volume_names ();
+  struct cs_suggestion near = { 0 };
+  for (guint i = 0; i < all->len; i++)
+    cs_suggest (name, all->pdata[i], &near);
+  g_autofree char *what = cs_suggestion_text (&near, "capstan volume list lists them");
+  return cs_fail (err, CAPSTAN_E_NOTFOUND, "there is no volume '%s'; %s", name, what);
 }

@@ -34,4 +34,6 @@ char *cs_volume_path (const char *name, GError **err); /* g_free */
 gboolean cs_volume_create (const char *name, guint64 size, const char *format, GError **err);
 gboolean cs_volume_delete (const char *name, GError **err);
 GPtrArray *cs_volume_names (void); /* of char *, sorted */
+/* Says that there is none of this name, and which is near; FALSE. */
+gboolean cs_volume_missing (const char *name, GError **err);
 #endif
