@@ -6,6 +6,7 @@
 #include "core/plugin/loader.h"
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 extern const struct cs_cmd cs_cmd_plugin_new; /* plugin-new.c */
 
@@ -48,23 +49,28 @@ plugin_json (const struct cs_plugin *p)
   json_object_set_new (o, "version", json_string (or_none (p->head.version)));
   json_object_set_new (o, "abi", json_pack ("[ii]", p->head.abi_major, p->head.abi_minor));
   json_object_set_new (o, "capabilities", json_string (bits));
-  const char *schemes = p->schemes != NULL ? p->schemes : p->provider.schemes;
-  if (schemes != NULL)
-    json_object_set_new (o, "schemes", json_string (schemes));
+  if (cs_plugin_schemes (p) != NULL)
+    json_object_set_new (o, "schemes", json_string (cs_plugin_schemes (p)));
   return o;
 }
 
+/* One line each, what may be long last; schemes and capabilities are plugin info's. */
 static void
-print_row (const struct cs_plugin *p)
+print_table (const GPtrArray *all)
 {
-  g_autofree char *bits = p->refused == NULL ? bits_text (&p->provider) : NULL;
-  const char *schemes = p->schemes != NULL ? p->schemes : p->provider.schemes;
-  if (p->refused != NULL)
-    printf ("%-12s %-10s refused: %s  (%s)\n", p->name, p->kind, p->refused, p->file);
-  else
-    printf ("%-12s %-10s %-8s %u.%-3u %-10s %-44s %s\n", p->name, p->kind, or_none (p->head.version),
-            (unsigned) p->head.abi_major, (unsigned) p->head.abi_minor, or_none (schemes), bits,
-            p->file);
+  int wide = (int) strlen ("Name");
+  for (guint i = 0; i < all->len; i++)
+    wide = MAX (wide, (int) strlen (((struct cs_plugin *) all->pdata[i])->name));
+  printf ("%-*s  %-10s  %-7s  %-4s  %s\n", wide, "Name", "Kind", "Version", "ABI", "Path");
+  for (guint i = 0; i < all->len; i++) {
+    const struct cs_plugin *p = all->pdata[i];
+    printf ("%-*s  %-10s  ", wide, p->name, p->kind);
+    if (p->refused != NULL)
+      printf ("refused: %s  (%s)\n", p->refused, p->file);
+    else
+      printf ("%-7s  %u.%-2u  %s\n", or_none (p->head.version), (unsigned) p->head.abi_major,
+              (unsigned) p->head.abi_minor, p->file);
+  }
 }
 
 static gboolean
@@ -72,9 +78,6 @@ run_list (struct cs_cli *cli, GError **err)
 {
   GPtrArray *all = cs_plugins ();
   json_t *a = cs_cli_flag (cli, "json") ? json_array () : NULL;
-  if (a == NULL)
-    printf ("%-12s %-10s %-8s %-5s %-10s %-44s %s\n", "Name", "Kind", "Version", "ABI", "Schemes",
-            "Capabilities", "Path");
   for (guint i = 0; i < all->len; i++) {
     struct cs_plugin *p = g_ptr_array_index (all, i);
     const struct cs_plugin *first = cs_plugin_shadowed (p);
@@ -85,9 +88,9 @@ run_list (struct cs_cli *cli, GError **err)
       p->refused = g_strdup (e->message);
     if (a != NULL)
       json_array_append_new (a, plugin_json (p));
-    else
-      print_row (p);
   }
+  if (a == NULL)
+    print_table (all);
   return a == NULL || cs_print_json (a, err);
 }
 
@@ -105,6 +108,23 @@ print_options (const char *title, const struct capstan_option *o, size_t n)
   }
 }
 
+/* "a,b" as "TITLE: a, b", in lines of 100 columns at most. */
+static void
+print_words (const char *title, const char *list)
+{
+  enum { COLUMNS = 100 };
+  g_auto (GStrv) words = g_strsplit (list != NULL ? list : "", ",", 0);
+  gsize at = strlen (title) + 1;
+  if (*words == NULL)
+    return;
+  printf ("%s:", title);
+  for (char **w = words; *w != NULL; w++) {
+    gboolean fits = at + strlen (*w) + 2 <= COLUMNS;
+    printf ("%s%s%s", fits ? " " : "\n  ", *w, w[1] != NULL ? "," : "\n");
+    at = (fits ? at + 1 : 2) + strlen (*w) + 1;
+  }
+}
+
 static gboolean
 run_info (struct cs_cli *cli, GError **err)
 {
@@ -117,9 +137,12 @@ run_info (struct cs_cli *cli, GError **err)
   if (!cs_plugin_load (p, err))
     return FALSE;
   const struct capstan_provider *v = &p->provider;
+  g_autofree char *bits = bits_text (v);
   printf ("%s: %s\nversion %s, ABI %u.%u, licence %s\n%s\n", p->name, or_none (v->summary),
           or_none (p->head.version), (unsigned) p->head.abi_major, (unsigned) p->head.abi_minor,
           or_none (p->head.license), p->file);
+  print_words ("URLs begin with", cs_plugin_schemes (p));
+  print_words ("it can", bits);
   print_options ("Options", v->options, v->n_options);
   print_options ("Options of a machine", v->vm_options, v->n_vm_options);
   print_options ("Options of a disk", v->disk_options, v->n_disk_options);
@@ -175,7 +198,8 @@ static const struct cs_opt list_opts[] = {
   { .name = "json", .type = CS_OPT_FLAG, .help = "print JSON" }, { .name = NULL } };
 static const struct cs_cmd cmd_list = { .name = "list", .args = "", .opts = list_opts,
   .summary = "List the plugins", .run = run_list,
-  .text = "Opens every plugin that is found and shows what it is, or why it was refused." };
+  .text = "Opens every plugin that is found and shows what it is, or why it was refused. "
+          "capstan plugin info says what one can do." };
 static const struct cs_cmd cmd_info = { .name = "info", .args = "NAME", .min_args = 1,
   .max_args = 1, .comp = CS_COMP_PLUGIN, .summary = "Show a plugin and its options",
   .text = "Shows what a plugin is and the options it takes.", .run = run_info };

@@ -264,6 +264,12 @@ cs_plugin_find (const char *kind, const char *name)
   return NULL;
 }
 
+const char *
+cs_plugin_schemes (const struct cs_plugin *p)
+{
+  return p->schemes != NULL ? p->schemes : p->provider.schemes;
+}
+
 gboolean
 cs_plugin_missing (const char *kind, const char *name, GError **err)
 {

@@ -25,6 +25,8 @@ struct cs_plugin {
  * first of a name wins. Borrowed. */
 GPtrArray *cs_plugins (void);
 struct cs_plugin *cs_plugin_find (const char *kind, const char *name);
+/* "git+https,git+ssh", or NULL; of one that has no description, once it is loaded. */
+const char *cs_plugin_schemes (const struct cs_plugin *p);
 /* Says that there is none of this name, which name is near, and which there are. kind NULL:
  * of either. FALSE. */
 gboolean cs_plugin_missing (const char *kind, const char *name, GError **err);

@@ -17,12 +17,6 @@ struct cs_rp {
 
 /* ---- which plugin ---- */
 
-static const char *
-schemes_of (const struct cs_plugin *p)
-{
-  return p->schemes != NULL ? p->schemes : p->provider.schemes;
-}
-
 /* 2: a pattern fits, 1: the scheme, 0: it is not for this one. */
 static int
 claims (const struct cs_plugin *p, const char *url)
@@ -33,7 +27,7 @@ claims (const struct cs_plugin *p, const char *url)
       return 2;
   gsize n = strspn (url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
   g_autofree char *scheme = url[n] == ':' ? g_ascii_strdown (url, (gssize) n) : g_strdup ("");
-  g_auto (GStrv) schemes = g_strsplit_set (schemes_of (p) != NULL ? schemes_of (p) : "", ", ", 0);
+  g_auto (GStrv) schemes = g_strsplit_set (cs_plugin_schemes (p) != NULL ? cs_plugin_schemes (p) : "", ", ", 0);
   return *scheme != '\0' && g_strv_contains ((const char *const *) schemes, scheme) ? 1 : 0;
 }
 
@@ -56,8 +50,8 @@ names (GPtrArray *plugins, gboolean with_schemes)
   for (guint i = 0; i < plugins->len; i++) {
     const struct cs_plugin *p = g_ptr_array_index (plugins, i);
     g_string_append_printf (s, "%s%s", i > 0 ? ", " : "", p->name);
-    if (with_schemes && schemes_of (p) != NULL)
-      g_string_append_printf (s, " (%s)", schemes_of (p));
+    if (with_schemes && cs_plugin_schemes (p) != NULL)
+      g_string_append_printf (s, " (%s)", cs_plugin_schemes (p));
   }
   if (plugins->len == 0)
     g_string_append (s, "none");

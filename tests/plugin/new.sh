@@ -64,9 +64,11 @@ done
 status 2 capstan plugin new thing mine bad
 err_has "'thing' is no kind of plugin: hypervisor or repo"
 status 2 capstan plugin new repo mine bad --build-system cmake
-CAPSTAN_PLUGIN_PATH=$work/$dir status 4 capstan plugin new "$(sed -n 's/^kind: //p' "$dir"/*.plugin)" \
+CAPSTAN_PLUGIN_PATH=$work/$dir; export CAPSTAN_PLUGIN_PATH
+status 4 capstan plugin new "$(sed -n 's/^kind: //p' "$dir"/*.plugin)" \
   "$(sed -n 's/^name: //p' "$dir"/*.plugin)" bad
 err_has "already, $work/$dir/"
+unset CAPSTAN_PLUGIN_PATH
 [ ! -e bad ] || fail "a folder was made"
 
 # a folder that is empty will do; one that cannot be filled is as it was

@@ -14,6 +14,17 @@ find root -name repo-folder.so | grep -q "/capstan/repo-folder.so" || fail "inst
 CAPSTAN_PLUGIN_PATH=$work/x; export CAPSTAN_PLUGIN_PATH
 status 0 capstan plugin list
 for p in folder listing; do grep -q "^$p  *repository  *1.0  *1\.0" out || { cat out >&2; fail "$p is not loaded"; }; done
+# the columns stand below each other; what is long is broken into lines
+awk 'NR == 1 { kind = index ($0, "Kind"); path = index ($0, "Path") }
+  NR > 1 && (substr ($0, kind, 3) !~ /^(hyp|rep)/ || substr ($0, path, 1) !~ /[\/b]/) { exit 1 }' out ||
+  { cat out >&2; fail "columns"; }
+mkdir long; cp x/repo-folder.so long/
+printf 'name: folder\nkind: repository\nschemes: %s\n' "$(seq -s, -f 'scheme%g' 40)" >long/repo-folder.plugin
+CAPSTAN_PLUGIN_PATH=$work/long
+status 0 capstan plugin info folder
+CAPSTAN_PLUGIN_PATH=$work/x
+out_has ", scheme39"; out_has "scheme40"; out_has "it can: push, resume"
+[ "$(grep scheme out | wc -l)" = 5 ] && ! grep -v / out | grep '.\{101\}' || { cat out >&2; fail "too wide"; }
 
 mkdir -p repo there/a/app
 status 0 capstan plugin test folder --on "folder:$work/repo"
