@@ -3,6 +3,7 @@
 . "$top_srcdir/tests/functions.sh"
 . "$top_srcdir/tests/repo/functions.sh"
 . "$top_srcdir/tests/repo/git-functions.sh"
+. "$top_srcdir/tests/repo/suite.sh"
 PATH=$PATH:/usr/sbin plain_path=$plain_path:/usr/sbin
 requires sh -c 'command -v sshd ssh ssh-keygen'
 sshd=$(command -v sshd)
@@ -88,3 +89,12 @@ wait_for 60 grep -q "trying again" err
 start_sshd
 wait $pull || { cat err >&2; fail "it did not try again"; }
 same app.raw "$(stored 2 app)"
+
+# The suite.
+suite_tamper () { tamper "$work/images.git" "$1"; }
+suite_stop () { stop_sshd; }
+suite_start () { start_sshd; }
+suite_only="basic list remove digest dies" # git-file.sh and git-http.sh have all of it
+rm -rf images.git
+bare images.git
+repo_suite "$url"
