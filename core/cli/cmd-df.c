@@ -150,4 +150,5 @@ const struct cs_cmd cs_cmd_df = { .name = "df", .args = "", .opts = opts, .run =
   .summary = "Show what the store takes of the disk",
   .text = "Shows how much of the disk images, instances, volumes and the cache take, and the length of "
           "their files with their holes. An image that instances stand on counts once, as an "
-          "image. capstan rmi, delete and prune make room." };
+          "image. The cache has downloads that were interrupted, and images that were converted for capstan "
+          "export or for a hypervisor. capstan rmi, delete and prune make room." };

@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/util.h"
 #include "core/repo/room.h"
+#include "core/store/formats.h"
 #include "core/store/txn.h"
 #include <dirent.h>
 #include <errno.h>
@@ -91,13 +92,21 @@ prune_store (const struct prune *p, const char *dir, const char *name, int depth
   return TRUE;
 }
 
+static void
+one_format (const char *path, guint64 bytes, gpointer data)
+{
+  const struct prune *p = data;
+  p->fn ("converted image", path, bytes, p->data);
+}
+
 gboolean
 cs_prune (gboolean dry_run, cs_prune_fn fn, gpointer data, GError **err)
 {
   struct prune p = { dry_run, fn, data };
   g_autofree char *top = cs_root_path ("repository", NULL);
   return prune_cache (&p, "pull", "partial download", err) &&
-         prune_cache (&p, "push", "prepared upload", err) && prune_store (&p, top, "", 0, err);
+         prune_cache (&p, "push", "prepared upload", err) &&
+         cs_formats_prune (dry_run, one_format, &p, err) && prune_store (&p, top, "", 0, err);
 }
 
 gboolean

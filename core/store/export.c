@@ -4,6 +4,7 @@
 #include "core/base/error.h"
 #include "core/base/spawn.h"
 #include "core/base/util.h"
+#include "core/store/formats.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -12,72 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What qemu-img calls the format, and how the file has to be made. A VHD is otherwise rounded
- * up to what cylinders, heads and sectors can say. */
-static const struct kind {
-  const char *name, *qemu, *options, *compressed;
-  gboolean compress, check;
-} kinds[] = {
-  { "raw", "raw", NULL, NULL, FALSE, FALSE },
-  { "qcow2", "qcow2", NULL, NULL, TRUE, TRUE },
-  { "vdi", "vdi", NULL, NULL, FALSE, TRUE },
-  { "vmdk", "vmdk", "subformat=monolithicSparse", "subformat=streamOptimized", TRUE, TRUE },
-  { "vhd", "vpc", "subformat=dynamic,force_size=on", NULL, FALSE, FALSE },
-  { "vhdx", "vhdx", "subformat=dynamic", NULL, FALSE, TRUE },
-  { "ova", NULL, NULL, NULL, TRUE, FALSE }, /* ova.c writes it */
-};
-
-static const struct kind *
-find (const char *format, GError **err)
-{
-  for (gsize k = 0; k < G_N_ELEMENTS (kinds); k++)
-    if (strcmp (kinds[k].name, format) == 0)
-      return &kinds[k];
-  return cs_fail_null (err, CS_E_USAGE, "'%s' is no format to export to", format);
-}
-
-static gboolean
-convert (const char *from, const char *in, const struct kind *k, gboolean compress, const char *out,
-         GError **err)
-{
-  const char *options = compress && k->compressed != NULL ? k->compressed : k->options;
-  const char *argv[14] = { "qemu-img", "convert", "-f", from, "-O", k->qemu };
-  guint n = 6;
-  if (options != NULL) {
-    argv[n++] = "-o";
-    argv[n++] = options;
-  }
-  if (compress && k->compressed == NULL)
-    argv[n++] = "-c";
-  argv[n++] = "--";
-  argv[n++] = in;
-  argv[n] = out;
-  if (cs_spawn_tool (NULL, argv, err))
-    return TRUE;
-  g_prefix_error (err, "convert %s to %s: ", in, k->name);
-  return FALSE;
-}
-
-/* What was written is whole, and is what the image is. */
-static gboolean
-verify (const char *from, const char *in, const struct kind *k, const char *out, GError **err)
-{
-  const char *check[] = { "qemu-img", "check", "-q", "-f", k->qemu, "--", out, NULL };
-  const char *compare[] = { "qemu-img", "compare", "-q", "-f", from, "-F", k->qemu, "--", in, out, NULL };
-  if (k->check && !cs_spawn_tool (NULL, check, err)) {
-    g_prefix_error (err, "the %s that was written is not sound: ", k->name);
-    return FALSE;
-  }
-  if (!cs_spawn_tool (NULL, compare, err)) {
-    g_prefix_error (err, "the %s that was written is not what the image is: ", k->name);
-    return FALSE;
-  }
-  return TRUE;
-}
-
 /* A raw image shares its data with the file where the file system can do that. */
 static gboolean
-cloned (const char *from, const char *in, const struct kind *k, int out)
+cloned (const char *from, const char *in, const struct cs_format *k, int out)
 {
   cs_autofd int fd = -1;
   return strcmp (from, "raw") == 0 && strcmp (k->name, "raw") == 0 &&
@@ -122,19 +60,29 @@ make_ova (const struct cs_image *i, const char *raw, int fd, const char *tmp, GE
 }
 
 static gboolean
-make (const struct cs_image *i, const char *from, const struct kind *k, gboolean compress, int fd,
+export_ova (const struct cs_image *i, const char *from, int fd, const char *tmp, GError **err)
+{
+  if (strcmp (from, "raw") == 0)
+    return make_ova (i, i->path, fd, tmp, err);
+  g_autofree char *raw = g_strconcat (tmp, ".raw", NULL);
+  gboolean ok = cs_format_convert (from, i->path, cs_format_find ("raw", NULL), FALSE, raw, err) &&
+                make_ova (i, raw, fd, tmp, err);
+  unlink (raw);
+  return ok;
+}
+
+static gboolean
+make (const struct cs_image *i, const char *from, const struct cs_format *k, gboolean compress, int fd,
       const char *tmp, GError **err)
 {
   if (cloned (from, i->path, k, fd))
     return TRUE;
-  if (strcmp (k->name, "ova") != 0)
-    return convert (from, i->path, k, compress, tmp, err) && verify (from, i->path, k, tmp, err);
-  if (strcmp (from, "raw") == 0)
-    return make_ova (i, i->path, fd, tmp, err);
-  g_autofree char *raw = g_strconcat (tmp, ".raw", NULL);
-  gboolean ok = convert (from, i->path, &kinds[0], FALSE, raw, err) && make_ova (i, raw, fd, tmp, err);
-  unlink (raw);
-  return ok;
+  if (strcmp (k->name, "ova") == 0)
+    return export_ova (i, from, fd, tmp, err);
+  if (!compress && strcmp (from, k->name) != 0)
+    return cs_formats_write (i, from, k, fd, tmp, err);
+  return cs_format_convert (from, i->path, k, compress, tmp, err) &&
+         cs_format_verify (from, i->path, k, tmp, err);
 }
 
 gboolean
@@ -142,7 +90,7 @@ cs_export (const struct cs_image *i, const char *from, const char *path, const s
            guint64 *ret_size, GError **err)
 {
   struct stat st;
-  const struct kind *k = find (x->format, err);
+  const struct cs_format *k = cs_format_find (x->format, err);
   if (k == NULL)
     return FALSE;
   if (x->compress && !k->compress)
@@ -169,4 +117,38 @@ cs_export (const struct cs_image *i, const char *from, const char *path, const s
   *ret_size = (guint64) st.st_size;
   g_autofree char *dir = g_path_get_dirname (path);
   return cs_fsync_dir (dir, err);
+}
+
+/* What the image is; its index says so, and the header has to agree. Static. */
+static const char *
+format_of (const struct cs_image *i, GError **err)
+{
+  guint64 size;
+  cs_autofd int fd = open (i->path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return cs_fail_errno_null (err, "open %s", i->path);
+  return cs_image_check (fd, i->path, i->index->format, &size, err);
+}
+
+gboolean
+cs_export_image (const char *name, const char *suffix, const char *path, const struct cs_export *x,
+                 GError **err)
+{
+  g_autofree char *base = g_path_get_basename (name);
+  g_autofree char *out = path != NULL ? g_strdup (path) : g_strconcat (base, ".", x->format, NULL);
+  guint64 size;
+  if (!cs_name_check ("image name", name, FALSE, err) || !cs_store_want (name, suffix, err))
+    return FALSE;
+  cs_autofd int lock = cs_store_lock (name, FALSE, TRUE, err);
+  struct cs_image *i = lock >= 0 ? cs_store_find (name, suffix, err) : NULL;
+  if (i == NULL)
+    return FALSE;
+  const char *from = format_of (i, err);
+  gboolean ok = from != NULL && cs_export (i, from, out, x, &size, err);
+  cs_image_free (i);
+  if (ok) {
+    g_autofree char *shown = cs_size_format (size);
+    cs_info ("exported %s to %s: %s, %s", name, out, x->format, shown);
+  }
+  return ok;
 }

@@ -14,6 +14,10 @@ struct cs_export {
  * bytes of the file. CAPSTAN_E_EXISTS without force. */
 gboolean cs_export (const struct cs_image *i, const char *from, const char *path,
                     const struct cs_export *x, guint64 *ret_size, GError **err);
+/* The same for an image by its name and suffix (NULL: any), which is pulled if the store lacks
+ * it; says what was written. path NULL: NAME.FORMAT in this folder. */
+gboolean cs_export_image (const char *name, const char *suffix, const char *path, const struct cs_export *x,
+                          GError **err);
 
 /* Takes the next n bytes. */
 struct cs_vmdk_out {

@@ -18,6 +18,7 @@
 #include "core/base/util.h"
 #include "core/base/yaml.h"
 #include "core/store/store.h"
+#include "core/store/formats.h"
 #include "core/store/txn.h"
 #include <dirent.h>
 #include <errno.h>
@@ -425,7 +426,9 @@ cs_store_remove (const char *name, cs_store_user_fn *user, GError **err)
   else
     ok = mark_removed (dir, im, err) && finish_removal (name, dir, err);
   cs_image_free (im);
-  if (ok)
+  if (ok) {
     clean (name);
+    cs_formats_forget (name);
+  }
   return ok;
 }

@@ -6,6 +6,7 @@
 #include "core/base/spawn.h"
 #include "core/base/util.h"
 #include "core/build/cmdline.h"
+#include "core/store/formats.h"
 #include <fcntl.h>
 #include <string.h>
 
@@ -94,18 +95,14 @@ cs_disk_make (struct cs_instance *i, const struct cs_image *im, const char *form
                            backing_name (i, im), i->disk, NULL };
     return tool (i, argv, err);
   }
-  if (strcmp (format, "raw") != 0) {
-    const char *argv[] = { "qemu-img", "convert", "-f", format, "-O", "raw", im->path, i->disk, NULL };
-    return tool (i, argv, err);
-  }
   g_autofree char *path = cs_instance_path (i, i->disk);
-  cs_autofd int in = open (im->path, O_RDONLY | O_CLOEXEC);
   cs_autofd int out = open (path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (in < 0 || out < 0)
-    return cs_fail_errno (err, "copy %s to %s", im->path, path);
-  if (ftruncate (out, (off_t) im->file_size) != 0)
-    return cs_fail_errno (err, "write %s", path);
-  return cs_copy_range (in, 0, out, 0, im->file_size, im->path, path, err);
+  if (out < 0)
+    return cs_fail_errno (err, "create %s", path);
+  if (strcmp (format, "raw") != 0)
+    return cs_formats_write (im, format, cs_format_find ("raw", NULL), out, path, err);
+  cs_autofd int in = open (im->path, O_RDONLY | O_CLOEXEC);
+  return in >= 0 ? cs_file_clone (in, out, im->path, path, err) : cs_fail_errno (err, "open %s", im->path);
 }
 
 /* What the disk holds, whoever made it; g_free. */

@@ -46,7 +46,7 @@ for o in $(capstan help | options); do
 done
 
 # values
-[ "$(capstan __complete build --format "" | tr '\n' ' ')" = "raw qcow2 " ] || fail "choices"
+[ "$(capstan __complete build --format "" | tr '\n' ' ')" = "raw qcow2 vdi vmdk vhd vhdx " ] || fail "choices"
 # by the .plugin file: this .so cannot be loaded
 mkdir "$work/plugins"
 : >"$work/plugins/hypervisor-fake.so"
