@@ -245,11 +245,11 @@ static const struct cs_opt opts[] = {
 const struct cs_cmd cs_cmd_plugin_new = {
   .name = "new", .args = "hypervisor|repo NAME DIR", .min_args = 3, .max_args = 3, .comp = CS_COMP_DIR,
   .opts = opts, .summary = "Write a plugin to begin with", .run = run_new,
-  .text = "Writes a small plugin that works into DIR, which is new or empty: the source in C, its .plugin file, "
-          "a README.md and what builds it with capstan.pc. A hypervisor has its machines as folders and runs "
-          "nothing; a repository is a folder of images. Both pass capstan plugin test as they are. "
+  .text = "Writes a small plugin that works into DIR, which is new or empty: the source in C, its .plugin "
+          "file, a README.md and what builds it with capstan.pc. A hypervisor has its machines as folders "
+          "and runs nothing; a repository is a folder of images. Both pass capstan plugin test as they are. "
           "What a plugin has to do is in capstan-plugin(3).\n\n"
-          "NAME is what --hypervisor or the scheme of a URL says later. The examples and the header are in the "
-          "package capstan-dev.",
+          "NAME is what --hypervisor or the scheme of a URL says later. The examples and the header are in "
+          "the package capstan-dev.",
   .examples = "capstan plugin new repo mine ./repo-mine\n"
               "capstan plugin new hypervisor mine ./hypervisor-mine --build-system meson" };

@@ -8,7 +8,8 @@ use_guest () {
     kvm) requires capstan plugin info kvm; requires virsh --version
       virsh -q list >/dev/null 2>&1 || skip "libvirt does not answer here (tools/start-libvirt starts it)" ;;
     vbox) use_virtualbox ;;
-    *) fail "CAPSTAN_TEST_HYPERVISOR=$CAPSTAN_HYPERVISOR: null, kvm or vbox" ;;
+    plain-qemu) requires capstan plugin info plain-qemu ;; # of the examples
+    *) fail "CAPSTAN_TEST_HYPERVISOR=$CAPSTAN_HYPERVISOR: null, kvm, vbox or plain-qemu" ;;
   esac
   requires as --version
   requires ld --version
