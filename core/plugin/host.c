@@ -8,6 +8,7 @@
 #include "core/base/util.h"
 #include "core/store/store.h"
 #include <string.h>
+#include <sys/stat.h>
 
 static void
 host_retry_after (struct capstan_call *c, uint32_t ms)
@@ -137,6 +138,20 @@ host_dir (struct capstan_call *c, const char *which)
   return cs_call_keep (c, dir, SIZE_MAX);
 }
 
+/* Has this call the lock already? It would wait for itself. */
+static gboolean
+is_held (struct capstan_call *c, const char *path)
+{
+  struct stat is, held;
+  gboolean ours = FALSE;
+  g_mutex_lock (&c->mutex);
+  for (guint i = 0; i < c->locks->len && !ours && stat (path, &is) == 0; i++)
+    ours = fstat (GPOINTER_TO_INT (c->locks->pdata[i]), &held) == 0 && held.st_ino == is.st_ino &&
+           held.st_dev == is.st_dev;
+  g_mutex_unlock (&c->mutex);
+  return ours;
+}
+
 /* Waits for whoever has it, but not longer than the user does. */
 static int
 host_lock (struct capstan_call *c, const char *name)
@@ -148,6 +163,8 @@ host_lock (struct capstan_call *c, const char *name)
   g_autofree char *path = g_strdup_printf ("%s/plugin-%s-%s", dir, c->plugin->name, name);
   if (!cs_mkdirs (dir, 0755, &err))
     return cs_call_error (c, (uint32_t) err->code, 0, err->message);
+  if (is_held (c, path))
+    return 0;
   for (;;) {
     g_clear_error (&err);
     int fd = cs_lock_file (path, TRUE, FALSE, &err), rc;

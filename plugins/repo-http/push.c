@@ -214,13 +214,17 @@ images_are_ours (const struct push *p, char tags[][200])
   return 1;
 }
 
-static void
+/* Whether they can be ours at all: another's may have come on top already. */
+static int
 take_tags (const struct push *p, char tags[][200])
 {
+  int ours = 1;
   for (uint32_t i = 0; i + 1 < p->n; i++) {
     const struct found *f = state_of (p, p->up[i].f->path);
     snprintf (tags[i], 200, "%s", f != NULL ? f->etag : "");
+    ours &= f == NULL || f->size == UINT64_MAX || f->size == p->up[i].f->wire_size;
   }
+  return ours;
 }
 
 /* Nothing keeps others away, so the end is looked at. Who has written the image writes the
@@ -231,16 +235,18 @@ put_plainly (struct push *p)
 {
   char tags[FILES_MAX][200] = { { 0 } };
   for (int k = 0; k < TRIES; k++) {
-    int rc = 0;
-    for (uint32_t i = 0; rc == 0 && i < p->n; i++) {
+    int rc = 0, ours = 1;
+    for (uint32_t i = 0; rc == 0 && ours && i < p->n; i++) {
       rc = put_file (&p->up[i], p->up[i].f->path, k == 0 ? state_of (p, p->up[i].f->path) : NULL);
       if (rc == 0 && i + 2 == p->n) {
         struct entry_state before = p->state;
         rc = flat_look (p->r, p->call, p->dir, p->name, p->suffix, &p->state);
-        take_tags (p, tags);
+        ours = take_tags (p, tags);
         p->state.index = before.index; /* its condition is that of the start */
       }
     }
+    if (rc == 0 && !ours)
+      continue;
     if (rc == 0)
       rc = flat_look (p->r, p->call, p->dir, p->name, p->suffix, &p->state);
     if (rc != 0)

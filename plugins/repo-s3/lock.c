@@ -1,14 +1,20 @@
 /* The last steps of a push, image and index, belong together, and not every server knows a
  * condition for the end of an upload in parts. So who takes them holds <name>/.lock, an object
- * that is made only if it is not there. SPDX-License-Identifier: BSD-3-Clause */
+ * that is made only if it is not there, and that says whose it is: what a push of this store
+ * has left when it was killed is ours at once. SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
 #include "config.h"
 #include "s3.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { STALE_S = 300 }; /* those steps take seconds: its owner is dead */
+enum { STALE_S = 300, /* those steps take seconds: its owner is dead */
+       OWNER = 32, TEXT_MAX = 128 };
 
 static const char *
 lock_key (struct capstan_call *call, const char *name)
@@ -18,15 +24,50 @@ lock_key (struct capstan_call *call, const char *name)
   return capstan_host_->keep (call, key, SIZE_MAX);
 }
 
+/* Whose locks are ours: a word that the store keeps. Made once; two that make it at the same
+ * time agree on the first. */
 static int
-put (struct s3 *s, struct capstan_call *call, const char *key, const char *match, const char *none)
+owner (struct capstan_call *call, char out[OWNER + 1])
 {
-  static const char text[] = "capstan is pushing this image\n";
+  const char *dir = capstan_host_->dir (call, "state");
+  char file[4096];
+  unsigned char random[OWNER / 2];
+  if (dir == NULL)
+    return -CAPSTAN_E_IO;
+  snprintf (file, sizeof file, "%s/owner", dir);
+  int rc = capstan_host_->lock (call, "owner");
+  if (rc != 0)
+    return rc;
+  int fd = open (file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ssize_t n = fd >= 0 ? read (fd, out, OWNER) : -1;
+  if (n >= 0 && n < OWNER && getrandom (random, sizeof random, 0) == (ssize_t) sizeof random) {
+    for (size_t i = 0; i < sizeof random; i++)
+      snprintf (out + 2 * i, 3, "%02x", random[i]);
+    n = pwrite (fd, out, OWNER, 0);
+  }
+  out[OWNER] = '\0';
+  if (n != OWNER)
+    rc = capstan_error (call, CAPSTAN_E_IO, errno, "write %s", file);
+  if (fd >= 0)
+    close (fd);
+  return rc;
+}
+
+struct lock {
+  struct s3 *s;
+  struct capstan_call *call;
+  const char *key, *name;
+  char text[TEXT_MAX], theirs[TEXT_MAX];
+};
+
+static int
+put (struct lock *l, const char *match, const char *none)
+{
   char sha[65];
-  s3_sha256 (text, sizeof text - 1, sha);
-  struct s3_req q = { .method = "PUT", .key = key, .sha256 = sha, .if_match = match, .if_none_match = none,
-    .type = "text/plain", .http = { .data = text, .body_size = sizeof text - 1, .has_body = 1 } };
-  return s3_perform (s, call, &q, NULL);
+  s3_sha256 (l->text, strlen (l->text), sha);
+  struct s3_req q = { .method = "PUT", .key = l->key, .sha256 = sha, .if_match = match, .if_none_match = none,
+    .type = "text/plain", .http = { .data = l->text, .body_size = strlen (l->text), .has_body = 1 } };
+  return s3_perform (l->s, l->call, &q, NULL);
 }
 
 static time_t
@@ -36,21 +77,32 @@ when (const char *text)
   return text != NULL && strptime (text, "%a, %d %b %Y %H:%M:%S GMT", &t) != NULL ? timegm (&t) : 0;
 }
 
-/* One that was left behind, by the server's own clock: it is taken over. */
 static int
-take_over (struct s3 *s, struct capstan_call *call, const char *key, const char *name)
+read_text (void *user, uint64_t offset, const void *data, size_t n)
+{
+  struct lock *l = user;
+  if (offset < sizeof l->theirs - 1)
+    memcpy (l->theirs + offset, data, n < sizeof l->theirs - 1 - offset ? n : sizeof l->theirs - 1 - (size_t) offset);
+  return 0;
+}
+
+/* One that was left behind, by us or, by the server's own clock, by somebody else. */
+static int
+take_over (struct lock *l)
 {
   struct http_rsp rsp = { 0 };
-  struct s3_req q = { .method = "HEAD", .key = key };
-  int rc = s3_perform (s, call, &q, &rsp);
+  struct s3_req q = { .key = l->key, .http = { .on_data = read_text, .user = l } };
+  int rc = s3_perform (l->s, l->call, &q, &rsp);
   if (rc == -CAPSTAN_E_NOTFOUND) /* it has just gone */
-    return put (s, call, key, NULL, "*");
+    return put (l, NULL, "*");
   time_t now = when (http_header (&rsp, "Date")), made = when (http_header (&rsp, "Last-Modified"));
   const char *etag = http_etag (&rsp);
-  if (rc == 0 && (now == 0 || made == 0 || now - made < STALE_S || etag == NULL))
-    rc = capstan_error (call, CAPSTAN_E_CONFLICT, 0, "%s: somebody else is pushing %s", s->realm, name);
+  int old = now != 0 && made != 0 && now - made >= STALE_S, ours = strcmp (l->theirs, l->text) == 0;
+  if (rc == 0 && (etag == NULL || (!old && !ours)))
+    rc = capstan_error (l->call, CAPSTAN_E_CONFLICT, 0, "%s: somebody else is pushing %s; if that push has died, "
+                        "it is possible again five minutes after it", l->s->realm, l->name);
   else if (rc == 0)
-    rc = put (s, call, key, etag, NULL);
+    rc = put (l, etag, NULL);
   http_rsp_clear (&rsp);
   return rc;
 }
@@ -58,10 +110,19 @@ take_over (struct s3 *s, struct capstan_call *call, const char *key, const char 
 int
 s3_lock (struct s3 *s, struct capstan_call *call, const char *name)
 {
-  const char *key = lock_key (call, name);
-  int rc = s->no_conditions ? -CAPSTAN_E_UNSUPPORTED : put (s, call, key, NULL, "*");
+  struct lock l = { .s = s, .call = call, .key = lock_key (call, name), .name = name };
+  char id[OWNER + 1], what[BUCKET_TEXT_MAX * 2], sha[65];
+  int rc = owner (call, id);
+  snprintf (l.text, sizeof l.text, "capstan is pushing this image\n%s\n", id);
+  snprintf (what, sizeof what, "%s %s", s->realm, name);
+  s3_sha256 (what, strlen (what), sha);
+  if (rc == 0)
+    rc = capstan_host_->lock (call, sha);
+  if (rc != 0)
+    return rc;
+  rc = s->no_conditions ? -CAPSTAN_E_UNSUPPORTED : put (&l, NULL, "*");
   if (rc == -CAPSTAN_E_CONFLICT)
-    rc = take_over (s, call, key, name);
+    rc = take_over (&l);
   if (rc != -CAPSTAN_E_UNSUPPORTED)
     return rc;
   if (!s->no_conditions)

@@ -214,6 +214,7 @@ services (void **st)
   assert_non_null (cs_host.dir (&c, "state"));
   assert_int_equal (cs_host.lock (&c, "a/b"), -CAPSTAN_E_INVAL);
   assert_int_equal (cs_host.lock (&c, "a"), 0);
+  assert_int_equal (cs_host.lock (&c, "a"), 0); /* not a second one, which would wait for the first */
   assert_true (cs_host.time_left_ms (&c) == UINT64_MAX);
   assert_int_equal (cs_host.sink_write (NULL, "x", 1), -CAPSTAN_E_UNSUPPORTED);
   failed (cs_call_end (&c, -CAPSTAN_E_UNSUPPORTED, "fetch", &err), &err, CAPSTAN_E_UNSUPPORTED);

@@ -12,6 +12,7 @@ suite_bad=CAPSTAN_SECRET_DIR_TEST_PASSWORD=right-is-another
 suite_secret=right-is
 CAPSTAN_SECRET_DIR_TEST_PASSWORD=right-is-this; export CAPSTAN_SECRET_DIR_TEST_PASSWORD
 mkdir repo
+suite_lacks=big # nothing of it is a plugin that is shipped
 repo_suite "dir:$work/repo" --option page=2 --option realm=dir:test --option password=right-is-this
 rm -rf repo store-*; mkdir repo
 suite_say "with several threads"

@@ -98,7 +98,7 @@ suite_bad="CAPSTAN_SECRET_HTTPS_LOCALHOST_${port}_PASSWORD=wrong-one"
 suite_secret='s3cret+/='
 rm -rf root/closed/images.git
 bare root/closed/images.git
-suite_ms=200 # git-file.sh tries more moments
+suite_ms=200 suite_lacks=big # git-file.sh has that, and more moments
 # shellcheck disable=SC2086
 repo_suite "$closed" $ca
 no_secret 's3cret+/='

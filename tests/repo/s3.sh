@@ -65,6 +65,20 @@ as fourth; status 0 capstan pull --repo $repo new
 same $winner "$CAPSTAN_ROOT/repository/new/new.qemu"
 ! s3 GET 'images?list-type=2' | grep -q '\.lock' || fail "a lock is left"
 
+# what a push of this store has left when it was killed is no obstacle; what others hold is one
+put_lock () { # TEXT
+  printf 'capstan is pushing this image\n%s\n' "$1" >lock
+  curl -sf -T lock -H "x-amz-content-sha256: $(sha256sum <lock | cut -d' ' -f1)" --aws-sigv4 aws:amz:us-east-1:s3 \
+    -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "$S3_ENDPOINT/images/a/b/new/.lock"
+}
+as first
+status 0 capstan import -v 5 new one
+put_lock 0123456789abcdef0123456789abcdef
+status 4 capstan push --force --repo $repo new; err_has "somebody else is pushing"
+put_lock "$(cat "$CAPSTAN_ROOT"/state/*/owner)"
+status 0 capstan push --force --repo $repo new
+! s3 GET 'images?list-type=2' | grep -q '\.lock' || fail "a lock is left"
+
 # ---- an upload that was killed goes on ----
 as first
 disk large 48
