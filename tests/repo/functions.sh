@@ -62,3 +62,11 @@ make_image () {
   head -c "$2"M /dev/urandom >"$1"
   printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc 2>/dev/null
 }
+# readme_block LANGUAGE TEXT [SED]: into $work/block, the code block of README.md of that language
+# which has the text, as SED changes it
+readme_block () {
+  awk -v lang="$1" -v text="$2" '
+    /^```/ { if (inside) { if (index (s, text)) { printf "%s", s; exit } inside = 0 } else { inside = ($0 == "```" lang); s = "" } next }
+    inside { s = s $0 "\n" }' "$top_srcdir/README.md" | sed "s|~/.capstan|$CAPSTAN_ROOT|g; ${3:-}" >"$work/block"
+  [ -s "$work/block" ] || fail "README.md has no block of $1 with $2"
+}

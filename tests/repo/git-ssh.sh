@@ -61,6 +61,12 @@ stop_sshd
 echo "AcceptEnv GIT_PROTOCOL" >>sshd_config
 start_sshd
 
+# As README.md has it, but for the names of user, server and folder.
+mkdir srv
+readme_block sh 'git init --bare' "s|git@server|$me@127.0.0.1:$ssh_port|; s|/srv|$work/srv|"
+"$top_builddir/run" sh -eu block >out 2>err || fail "$(cat block out err)"
+err_has "app"
+
 # git-daemon serves the same, for reading.
 daemon_port=$(free_port)
 PATH=$plain_path "$real_git" daemon --reuseaddr --listen=127.0.0.1 --port="$daemon_port" --base-path="$work" --export-all \

@@ -5,14 +5,9 @@
 capstan plugin info http >/dev/null 2>&1 || skip "repo-http is not built"
 unset http_proxy HTTP_PROXY all_proxy ALL_PROXY
 requires openssl version
-# block LANGUAGE TEXT: the code block of that language which has the text, with paths of ours
-block () {
-  awk -v lang="$1" -v text="$2" '
-    /^```/ { if (inside) { if (index (s, text)) { printf "%s", s; exit } inside = 0 } else { inside = ($0 == "```" lang); s = "" } next }
-    inside { s = s $0 "\n" }' "$top_srcdir/README.md" |
-    sed "s|/srv/www|$work/www|g; s|~/.capstan|$CAPSTAN_ROOT|g; s|/etc/nginx|$work|g; s|^chown.*||
-      s|openssl passwd -apr1|& open-sesame|; s|https://images.example.com|${site:-}|; s|\"secret\"|\"open-sesame\"|" >"$work/block"
-  [ -s block ] || fail "README.md has no block of $1 with $2"
+block () { # LANGUAGE TEXT: with paths of ours
+  readme_block "$1" "$2" "s|/srv/www|$work/www|g; s|/etc/nginx|$work|g; s|^chown.*||
+    s|openssl passwd -apr1|& open-sesame|; s|https://images.example.com|${site:-}|; s|\"secret\"|\"open-sesame\"|"
 }
 make_image disk 4
 capstan -q import --guest osv -d "a web server" app disk

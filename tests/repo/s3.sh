@@ -42,6 +42,16 @@ for how in none zstd gzip; do
   [ "$(s3 GET 'images?list-type=2' | grep -o '<Key>' | wc -l)" = 2 ] || fail "$how: more than image and index"
 done
 
+# ---- as README.md has it, but for the names of bucket and server ----
+as readme
+status 0 capstan import app small
+readme_block sh my-bucket "s|my-bucket|images|; s|eu-central-1|us-east-1|; s|https://s3.lab.example|$S3_ENDPOINT|"
+"$top_builddir/run" sh -eu block || fail "$(cat block)"
+for r in team:images/images lab:images; do
+  status 0 capstan search --repo "${r%:*}"; out_has app
+done
+status 0 capstan repo rm --repo team app
+
 # ---- two that push ----
 as second
 status 0 capstan import -v 2 team/app two
