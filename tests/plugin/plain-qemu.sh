@@ -29,13 +29,13 @@ out_has '--env=A=b\ c /guest 7'
 # in the background: the console both ways, a port, pause and resume, a stop that is heard
 cat >taken.py <<'END'
 import os, socket, sys
-s = socket.socket (); s.bind (("127.0.0.1", 0)); s.listen ()
+s = socket.socket (); s.setsockopt (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind (("127.0.0.1", int (sys.argv[1]))); s.listen ()
 open ("port.tmp", "w").write (str (s.getsockname ()[1])); os.rename ("port.tmp", "port"); sys.stdin.read ()
 END
 mkfifo hold keys
-python3 taken.py <hold & taken=$!
-exec 4>hold
-wait_for 30 test -s port
+take () { python3 taken.py "$1" <hold & taken=$!; exec 4>hold; wait_for 30 test -s port; }
+take 0
 status 125 capstan run -d -f "$(cat port):80" --name hold -e '/guest hold' linux
 err_has "port $(cat port) of 127.0.0.1 cannot be forwarded"
 exec 4>&-; wait $taken
@@ -55,6 +55,10 @@ status 0 capstan stop -t 60 hold
 err_lacks "powering it off"
 wait $console || fail "console: $? $(cat console.err)"
 exec 3>&-
+port=$(cat port); rm port; take "$port"
+status 4 capstan start hold
+err_has "port $port of 127.0.0.1 cannot be forwarded"
+exec 4>&-; wait $taken
 status 0 capstan start hold
 wait_for 60 ready hold
 status 4 capstan delete hold
@@ -76,6 +80,7 @@ status 0 capstan delete victim
 
 # what cannot be is refused by name, and QEMU's own word is passed on
 status 125 capstan run -n bridge osv; err_has "network mode bridge"
+status 125 capstan run -n nat -b eth7 osv; err_has "device eth7: network mode nat uses none"
 status 0 capstan run -d --name odd -e '/guest hold' osv
 status 0 capstan kill odd
 args=$(echo "$machines"/*/args)

@@ -49,12 +49,24 @@ check_port (struct capstan_call *c, const char *forward)
                                      "port %u of %s cannot be forwarded", port, address);
 }
 
+int
+check_forwards (struct capstan_call *c, const char *id)
+{
+  size_t n;
+  const char *all = get (c, id, "forwards", &n);
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && i < n; i += strlen (all + i) + 1)
+    rc = check_port (c, all + i);
+  return rc;
+}
+
 static int
 check_nic (struct capstan_call *c, const struct capstan_nic *n)
 {
   int rc = 0;
-  if (strcmp (n->mode, "nat") != 0 || n->device != NULL ||
-      (n->model != NULL && strcmp (n->model, "virtio") != 0))
+  if (strcmp (n->mode, "nat") == 0 && n->device != NULL)
+    return capstan_error (c, CAPSTAN_E_UNSUPPORTED, 0, "device %s: network mode nat uses none", n->device);
+  if (strcmp (n->mode, "nat") != 0 || (n->model != NULL && strcmp (n->model, "virtio") != 0))
     return capstan_error (c, CAPSTAN_E_UNSUPPORTED, 0, "network mode %s (%s): there is nat, with a "
                           "virtio card", n->mode, n->model != NULL ? n->model : "virtio");
   for (const char *const *f = n->forwards; rc == 0 && f != NULL && *f != NULL; f++)
@@ -199,21 +211,41 @@ add_all (struct capstan_call *c, FILE *f, const struct capstan_vm_spec *s)
   add_serials (c, f, s);
 }
 
+static void
+add_forwards (struct capstan_call *c, FILE *f, const struct capstan_vm_spec *s)
+{
+  (void) c;
+  for (const struct capstan_nic *const *n = s->nics; n != NULL && *n != NULL; n++)
+    for (const char *const *w = (*n)->forwards; w != NULL && *w != NULL; w++)
+      add (f, "%s", *w);
+}
+
+/* What `texts' adds, into a file of the machine's folder. */
+static int
+write_texts (struct capstan_call *c, const struct capstan_vm_spec *s, const char *file,
+             void (*texts) (struct capstan_call *c, FILE *f, const struct capstan_vm_spec *s))
+{
+  char *text = NULL;
+  size_t n = 0;
+  FILE *f = open_memstream (&text, &n);
+  int rc = 0;
+  if (f == NULL)
+    return capstan_error (c, CAPSTAN_E_NOMEM, errno, "the %s of %s", file, s->name);
+  texts (c, f, s);
+  if (fclose (f) != 0 || n > ARGS_MAX)
+    rc = capstan_error (c, CAPSTAN_E_LIMIT, 0, "the %s of %s are too long", file, s->name);
+  if (rc == 0)
+    rc = put (c, s->name, file, text, n);
+  free (text);
+  return rc;
+}
+
 int
 write_machine (struct capstan_call *c, const struct capstan_vm_spec *s)
 {
-  char *args = NULL;
-  size_t n = 0;
-  FILE *f = open_memstream (&args, &n);
-  int rc = 0;
-  if (f == NULL)
-    return capstan_error (c, CAPSTAN_E_NOMEM, errno, "the command line of %s", s->name);
-  add_all (c, f, s);
-  if (fclose (f) != 0 || n > ARGS_MAX)
-    rc = capstan_error (c, CAPSTAN_E_LIMIT, 0, "the command line of %s is too long", s->name);
+  int rc = write_texts (c, s, "args", add_all);
   if (rc == 0)
-    rc = put (c, s->name, "args", args, n);
-  free (args);
+    rc = write_texts (c, s, "forwards", add_forwards);
   for (const struct capstan_serial *const *p = s->serials; rc == 0 && p != NULL && *p != NULL; p++)
     if ((*p)->socket != NULL && one_of ((*p)->role, "console control"))
       rc = put (c, s->name, (*p)->role, (*p)->socket, strlen ((*p)->socket));

@@ -1,6 +1,6 @@
 /* A machine's folder, and what QEMU's monitor says of it. SPDX-License-Identifier: BSD-3-Clause
  *
- * The folder has args (what QEMU is started with), the names of the sockets of its serial ports,
+ * The folder has args (what QEMU is started with), forwards, the names of the sockets of its serial ports,
  * and while it runs QEMU's pid file and the socket of its monitor (QMP). QEMU has the pid file
  * locked as long as it lives, removes it when it ends by itself, and leaves it when it is
  * killed: that tells whether a machine runs, and how it ended. */
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const files[] = { "args", "console", "control", "killed", "pid", "qmp", "" };
+static const char *const files[] = { "args", "console", "control", "forwards", "killed", "pid", "qmp", "" };
 
 /* ---- the folder ---- */
 

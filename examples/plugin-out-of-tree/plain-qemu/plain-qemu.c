@@ -105,6 +105,8 @@ plain_start (struct capstan_call *c, void *self, const struct capstan_vm_ref *r,
     return rc;
   if (lives (c, r->id)) /* of two at once, the pid file's lock lets one through */
     return capstan_error (c, CAPSTAN_E_STATE, 0, "%s is started already", r->id);
+  if ((rc = check_forwards (c, r->id)) != 0)
+    return rc;
   const char *killed = path_of (c, r->id, "killed");
   if (killed != NULL)
     unlink (killed);

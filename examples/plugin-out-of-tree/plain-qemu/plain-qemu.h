@@ -27,5 +27,6 @@ HIDDEN int state_of (struct capstan_call *c, const char *id, uint32_t *ret); /* 
 HIDDEN const char *accel (const struct capstan_vm_spec *s); /* "kvm" or "tcg"; NULL: what one would get */
 HIDDEN int one_of (const char *word, const char *all);      /* of "a b c" */
 HIDDEN int plain_check (struct capstan_call *c, void *self, const struct capstan_vm_spec *s);
+HIDDEN int check_forwards (struct capstan_call *c, const char *id); /* are its ports free? */
 HIDDEN int write_machine (struct capstan_call *c, const struct capstan_vm_spec *s); /* into its folder */
 #endif
