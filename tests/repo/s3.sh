@@ -52,6 +52,22 @@ for r in team:images/images lab:images; do
 done
 status 0 capstan repo rm --repo team app
 
+# ---- a bucket that is open to all is read without credentials ----
+cat >policy <<'END'
+{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*",
+  "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::images", "arn:aws:s3:::images/*"]}]}
+END
+curl -sf -T policy -H "x-amz-content-sha256: $(sha256sum <policy | cut -d' ' -f1)" --aws-sigv4 aws:amz:us-east-1:s3 \
+  -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "$S3_ENDPOINT/images?policy=" || fail "no policy"
+rm -rf third; as third
+with AWS_ACCESS_KEY_ID= status 0 capstan pull --repo $repo team/app; got small
+with AWS_ACCESS_KEY_ID= status 0 capstan search --repo $repo; out_has team/app
+as first
+status 0 capstan import -v open team/app two
+with AWS_ACCESS_KEY_ID= status 1 capstan push --repo $repo team/app; err_has "credentials"
+status 0 capstan import -v gzip team/app small
+s3 DELETE 'images?policy=' || fail "the policy stays"
+
 # ---- two that push ----
 as second
 status 0 capstan import -v 2 team/app two
@@ -122,7 +138,7 @@ status 3 capstan pull --repo $repo nothing; err_has "nothing"
 status 3 capstan pull --repo s3://nobucket app; err_has "no such bucket"
 status 1 capstan pull --repo 's3://images/a?x=1' app; err_has options
 status 1 capstan pull --repo s3:///x app; err_has "bucket"
-with AWS_ENDPOINT_URL=http://127.0.0.1:1 status 1 capstan pull --repo $repo app; err_has "127.0.0.1"
+with AWS_ENDPOINT_URL=http://127.0.0.1:1 with CAPSTAN_RETRIES=0 status 1 capstan pull --repo $repo app; err_has "127.0.0.1"
 
 # ---- where settings come from ----
 mkdir -p .aws
@@ -209,6 +225,6 @@ print ("next\n".join ('url = "%s/images/a/b/many/n%04d/index.yaml"\nrequest = PU
                      % (sys.argv[1], i, text, sys.argv[2], hashlib.sha256 (text.encode ()).hexdigest ())
                      for i in range (1100)))
 END
-curl -s -K urls >/dev/null || fail "1100 objects"
+curl -s -Z -K urls >/dev/null 2>&1 || fail "1100 objects"
 status 0 capstan search --repo $repo many
 [ "$(grep -c '^many/n' out)" = 1100 ] || fail "a page of the listing is missing: $(grep -c '^many/n' out)"
