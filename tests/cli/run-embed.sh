@@ -41,11 +41,12 @@ alone () { # alone COMMAND...: without libvirt's daemon
   if [ "$(id -u)" = 0 ]; then
     unshare -m sh -c 'mount -t tmpfs none /run/libvirt && exec "$@"' sh "$@"
   else
-    LIBVIRT_AUTOSTART=0 XDG_RUNTIME_DIR="$work/r" "$@"
+    LIBVIRT_AUTOSTART=0 "$@"
   fi
 }
-mkdir -m 700 r c
-XDG_RUNTIME_DIR=$work/r XDG_CACHE_HOME=$work/c
+mkdir -m 700 c
+XDG_RUNTIME_DIR=$(mktemp -d /tmp/r.XXXXXX) XDG_CACHE_HOME=$work/c # sockets have short names only
+cleanup "rm -rf $XDG_RUNTIME_DIR"
 export XDG_RUNTIME_DIR XDG_CACHE_HOME
 if [ "$(id -u)" = 0 ] && ! unshare -m true 2>/dev/null; then skip "the last resort: unshare does not work here"; fi
 status 3 alone "$top_builddir/run" capstan run --rm app
