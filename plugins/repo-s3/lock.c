@@ -24,8 +24,15 @@ lock_key (struct capstan_call *call, const char *name)
   return capstan_host_->keep (call, key, SIZE_MAX);
 }
 
+static int
+read_owner (int fd, char out[OWNER + 1])
+{
+  out[OWNER] = '\0';
+  return fd >= 0 && pread (fd, out, OWNER, 0) == OWNER;
+}
+
 /* Whose locks are ours: a word that the store keeps. Made once; two that make it at the same
- * time agree on the first. */
+ * time agree on the first. A host's lock is held as long as the push: it is taken for that only. */
 static int
 owner (struct capstan_call *call, char out[OWNER + 1])
 {
@@ -35,19 +42,15 @@ owner (struct capstan_call *call, char out[OWNER + 1])
   if (dir == NULL)
     return -CAPSTAN_E_IO;
   snprintf (file, sizeof file, "%s/owner", dir);
-  int rc = capstan_host_->lock (call, "owner");
-  if (rc != 0)
-    return rc;
-  int fd = open (file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  ssize_t n = fd >= 0 ? read (fd, out, OWNER) : -1;
-  if (n >= 0 && n < OWNER && getrandom (random, sizeof random, 0) == (ssize_t) sizeof random) {
+  int fd = open (file, O_RDWR | O_CREAT | O_CLOEXEC, 0600), e = fd < 0 ? errno : EIO, rc = 0;
+  if (fd >= 0 && !read_owner (fd, out) && (rc = capstan_host_->lock (call, "owner")) == 0 &&
+      !read_owner (fd, out) && getrandom (random, sizeof random, 0) == (ssize_t) sizeof random) {
     for (size_t i = 0; i < sizeof random; i++)
       snprintf (out + 2 * i, 3, "%02x", random[i]);
-    n = pwrite (fd, out, OWNER, 0);
+    e = pwrite (fd, out, OWNER, 0) < 0 ? errno : ENOSPC;
   }
-  out[OWNER] = '\0';
-  if (n != OWNER)
-    rc = capstan_error (call, CAPSTAN_E_IO, errno, "write %s", file);
+  if (rc == 0 && !read_owner (fd, out))
+    rc = capstan_error (call, CAPSTAN_E_IO, e, "write %s", file);
   if (fd >= 0)
     close (fd);
   return rc;
@@ -81,8 +84,9 @@ static int
 read_text (void *user, uint64_t offset, const void *data, size_t n)
 {
   struct lock *l = user;
-  if (offset < sizeof l->theirs - 1)
-    memcpy (l->theirs + offset, data, n < sizeof l->theirs - 1 - offset ? n : sizeof l->theirs - 1 - (size_t) offset);
+  size_t max = sizeof l->theirs - 1;
+  if (offset < max)
+    memcpy (l->theirs + offset, data, n < max - offset ? n : max - (size_t) offset);
   return 0;
 }
 
@@ -99,8 +103,8 @@ take_over (struct lock *l)
   const char *etag = http_etag (&rsp);
   int old = now != 0 && made != 0 && now - made >= STALE_S, ours = strcmp (l->theirs, l->text) == 0;
   if (rc == 0 && (etag == NULL || (!old && !ours)))
-    rc = capstan_error (l->call, CAPSTAN_E_CONFLICT, 0, "%s: somebody else is pushing %s; if that push has died, "
-                        "it is possible again five minutes after it", l->s->realm, l->name);
+    rc = capstan_error (l->call, CAPSTAN_E_CONFLICT, 0, "%s: somebody else is pushing %s; if that push has "
+                        "died, it is possible again five minutes after it", l->s->realm, l->name);
   else if (rc == 0)
     rc = put (l, etag, NULL);
   http_rsp_clear (&rsp);
@@ -113,12 +117,12 @@ s3_lock (struct s3 *s, struct capstan_call *call, const char *name)
   struct lock l = { .s = s, .call = call, .key = lock_key (call, name), .name = name };
   char id[OWNER + 1], what[BUCKET_TEXT_MAX * 2], sha[65];
   int rc = owner (call, id);
+  if (rc != 0)
+    return rc;
   snprintf (l.text, sizeof l.text, "capstan is pushing this image\n%s\n", id);
   snprintf (what, sizeof what, "%s %s", s->realm, name);
   s3_sha256 (what, strlen (what), sha);
-  if (rc == 0)
-    rc = capstan_host_->lock (call, sha);
-  if (rc != 0)
+  if ((rc = capstan_host_->lock (call, sha)) != 0)
     return rc;
   rc = s->no_conditions ? -CAPSTAN_E_UNSUPPORTED : put (&l, NULL, "*");
   if (rc == -CAPSTAN_E_CONFLICT)

@@ -101,7 +101,11 @@ as first
 status 0 capstan import -v 5 new one
 put_lock 0123456789abcdef0123456789abcdef
 status 4 capstan push --force --repo $repo new; err_has "somebody else is pushing"
-put_lock "$(cat "$CAPSTAN_ROOT"/state/*/owner)"
+owner=$(echo "$CAPSTAN_ROOT"/state/*/owner)
+mv "$owner" word; mkdir "$owner"
+status 1 capstan push --force --repo $repo new; err_has "write $owner"
+rmdir "$owner"; mv word "$owner"
+put_lock "$(cat "$owner")"
 status 0 capstan push --force --repo $repo new
 ! s3 GET 'images?list-type=2' | grep -q '\.lock' || fail "a lock is left"
 
