@@ -59,17 +59,19 @@ identifier (const char *text)
 static char *
 expand (const struct scaffold *s, const char *text)
 {
-  GString *out = g_string_new (text);
+  char *out = g_strdup (text);
   GHashTableIter i;
   gpointer word, value;
   for (int pass = 0; pass < 2; pass++) {
     g_hash_table_iter_init (&i, s->words);
     while (g_hash_table_iter_next (&i, &word, &value)) {
       g_autofree char *mark = g_strdup_printf ("@%s@", (char *) word);
-      g_string_replace (out, mark, value, 0);
+      g_auto (GStrv) between = g_strsplit (out, mark, -1);
+      g_free (out);
+      out = g_strjoinv (value, between);
     }
   }
-  return g_string_free (out, FALSE);
+  return out;
 }
 
 /* The example's own name becomes the new one: as a text ("null"), at the front of a URL
