@@ -241,7 +241,8 @@ pull_plug (struct capstan_call *call, struct vbox *v, const char *id)
     if (st < 0 || (is_off ((uint32_t) st) && !stuck) || st == CAPSTAN_VM_GONE || st == CAPSTAN_VM_UNKNOWN)
       return st < 0 ? st : 0;
     if (tries == OFF_TRIES)
-      return rc;
+      return rc != 0 ? rc : capstan_error (call, CAPSTAN_E_STATE, 0, "%s is %s still, though VirtualBox was told "
+                                           "to end it; end its process, VBoxHeadless", i.name, i.state);
     if (tries < OFF_TRIES / 2) {
       if ((rc = power_off (call, v, id)) == 0)
         return 0;
@@ -250,8 +251,7 @@ pull_plug (struct capstan_call *call, struct vbox *v, const char *id)
       rc = vb_run (call, v, VB_ALWAYS, &a, "stop", id);
     }
     /* it may be just ending, or just starting, and not to be told anything meanwhile */
-    if (rc != 0)
-      vb_pause (call, VB_ALWAYS, OFF_MS << tries);
+    vb_pause (call, VB_ALWAYS, OFF_MS << tries);
   }
 }
 

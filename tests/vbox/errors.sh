@@ -90,6 +90,10 @@ nothing_left service
 # ---- ends that are not plain ----
 status 0 capstan run -d --name two app
 echo "99 1 $(code "it does not listen" "VBOX_E_VM_ERROR (0x80bb0003)")" >"$FAKE/fail-controlvm"
+touch "$FAKE/deaf"
+status 4 capstan delete -f two
+err_has "running still"
+rm "$FAKE/deaf"
 status 0 capstan delete -f two
 grep -q emergencystop "$FAKE/log" || fail "its process was not ended"
 nothing_left two
