@@ -5,8 +5,8 @@
  *                 which: of what tells this image file from each that was there before it
  *   locks/formats-<name>   held by who makes such a file
  *
- * A file there is whole, was checked and compared, and is never changed. One of an image that
- * was replaced goes when the next is made, one of a removed image with it. */
+ * A file there is whole, was checked and compared, and is never changed. It goes with its image,
+ * or, if a crash kept it, when the next is made. */
 #ifndef CS_FORMATS_H
 #define CS_FORMATS_H
 #include "core/store/store.h"

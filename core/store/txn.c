@@ -382,9 +382,10 @@ cs_store_commit (struct cs_store_txn *t, struct cs_index *x, GError **err)
   ok = lock >= 0 && put_in_place (t, x, dir, &moved, err);
   if (!ok && !moved && lock >= 0)
     unlink (commit); /* back to the old pair, if it came to that */
-  if (ok)
+  if (ok) {
+    cs_formats_forget (t->name);
     txn_free (t);
-  else
+  } else
     cs_store_abort (t);
   return ok;
 }

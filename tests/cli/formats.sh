@@ -67,7 +67,10 @@ status 0 capstan delete a b c
 
 # ---- another image of the name: never what the one before was ----
 echo two >app/data
+cp "$cache"/*.vmdk kept.vmdk; old=$(ls "$cache"/*.vmdk)
 status 0 capstan build -C app --format qcow2 ns/app; rm -f converted
+[ "$(kept)" = 0 ] || fail "what was made of the old one is left: $(ls "$cache")"
+mv kept.vmdk "$old" # as if it had been killed before that
 status 0 capstan export ns/app --format vmdk --force; converted 1
 qemu-img compare -q -f qcow2 -F vmdk "$image" app.vmdk || fail "an old image"
 [ "$(kept)" = 1 ] || fail "what was made of the old one is left: $(ls "$cache")"
