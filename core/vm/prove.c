@@ -101,8 +101,8 @@ listen_to (const struct cs_instance *i, int console, guint seconds, GError **err
       return cs_fail (err, CAPSTAN_E_IO, "the guest should say '" SAYS "', and another text came");
     if (ready > 0)
       return cs_fail (err, CAPSTAN_E_IO, "the machine ended before its guest said anything");
-    return cs_fail (err, CAPSTAN_E_TIMEOUT, "the machine was started, and its guest said nothing in %u seconds",
-                    seconds);
+    return cs_fail (err, CAPSTAN_E_TIMEOUT, "the machine was started, and its guest said nothing in %u "
+                    "seconds", seconds);
   }
 }
 
@@ -126,6 +126,15 @@ boot (struct cs_instance *i, struct cs_hv *hv, guint seconds, double *ret, GErro
   return FALSE;
 }
 
+/* What follows is done even so, and then cs_cancel says it again. */
+static gboolean
+put_off (void)
+{
+  gboolean cancelled = cs_cancelled ();
+  cs_cancel_reset ();
+  return cancelled;
+}
+
 static gboolean
 run (struct cs_hv *hv, const struct cs_prove *p, double *ret, GError **err)
 {
@@ -136,15 +145,14 @@ run (struct cs_hv *hv, const struct cs_prove *p, double *ret, GError **err)
   g_autoptr (cs_instance) i = cs_instance_create (hv, &o, err);
   if (i == NULL)
     return FALSE;
-  gboolean ok = boot (i, hv, p->seconds, ret, err);
-  cs_cancel_reset (); /* what follows is done even so */
+  gboolean ok = boot (i, hv, p->seconds, ret, err), cancelled = put_off ();
   g_autoptr (GError) e = NULL;
-  if (!cs_instance_delete (i, hv, TRUE, ok ? err : &e)) {
-    if (!ok)
-      cs_warn ("%s", e->message);
-    return FALSE;
-  }
-  return ok;
+  gboolean gone = cs_instance_delete (i, hv, TRUE, ok ? err : &e);
+  if (e != NULL)
+    cs_warn ("%s", e->message);
+  if (cancelled)
+    cs_cancel ();
+  return gone && ok;
 }
 
 gboolean
@@ -156,7 +164,9 @@ cs_prove (struct cs_hv *hv, const struct cs_prove *p, double *ret_seconds, GErro
   cs_autofd int lock = cs_mkdirs (dir, 0755, err) ? cs_lock_file (path, TRUE, TRUE, err) : -1;
   if (lock < 0 || !remove_instance (hv, err) || !remove_image (err) || !make_image (cs_hv_suffix (hv), err))
     return FALSE;
-  gboolean ok = run (hv, p, ret_seconds, err);
-  cs_cancel_reset ();
-  return remove_image (ok ? err : NULL) && ok;
+  gboolean ok = run (hv, p, ret_seconds, err), cancelled = put_off ();
+  ok = remove_image (ok ? err : NULL) && ok;
+  if (cancelled)
+    cs_cancel ();
+  return ok;
 }
