@@ -44,6 +44,12 @@ boot_disk () {
   printf '%s' "${2:-}" | dd of="$1" bs=1 seek=150000 conv=notrunc status=none
   printf '\125\252' | dd of="$1" bs=1 seek=510 conv=notrunc status=none
 }
+# no_domain: libvirt has no machine of this test's store; what others run is theirs
+no_domain () {
+  for d in $(virsh -q list --all --name); do
+    ! virsh dumpxml "$d" 2>/dev/null | grep -qF "$CAPSTAN_ROOT" || fail "a domain is left: $d"
+  done
+}
 # for_plugins: what builds plugins, by capstan.pc. `make installcheck' gives CAPSTAN_TEST_BINDIR,
 # _LIBDIR and _DATADIR, of what was installed: nothing else of the tree is used then.
 for_plugins () {

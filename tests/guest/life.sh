@@ -119,7 +119,5 @@ for w in 1 2 3 4 5 6; do eval "wait \$w$w"; done
 [ -z "$(ls "$CAPSTAN_ROOT"/instances/*/)" ] || fail "an instance is left"
 case $CAPSTAN_HYPERVISOR in
   vbox) vbox_empty ;;
-  kvm) for d in $(virsh -q list --all --name); do
-      ! virsh dumpxml "$d" 2>/dev/null | grep -qF "$CAPSTAN_ROOT" || fail "a domain is left: $d"
-    done ;;
+  kvm) no_domain ;;
 esac

@@ -136,6 +136,7 @@ suite_killed () {
   # what it left is not kept when the image has come in another way meanwhile
   capstan -q rmi big/one
   (ulimit -S -f $at; "$top_builddir/run" capstan pull --repo suite big/one) >out 2>err || :
+  [ -n "$(find "$CAPSTAN_ROOT/cache/pull" -type f)" ] || fail "a killed pull has left nothing"
   capstan -q import -v killed big/one big
   status 0 capstan pull --repo suite big/one; err_has "up to date"
   suite_clean
