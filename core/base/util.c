@@ -387,6 +387,14 @@ cs_lock_file (const char *path, gboolean exclusive, gboolean wait, GError **err)
 }
 
 char *
+cs_key (const char *text)
+{
+  char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, text, -1);
+  sum[32] = '\0';
+  return sum;
+}
+
+char *
 cs_uuid_new (void)
 {
   guint8 b[16];

@@ -71,6 +71,8 @@ gboolean cs_rmtree (const char *path, GError **err);
  * the descriptor that holds it (close to unlock), or -1. */
 int cs_lock_file (const char *path, gboolean exclusive, gboolean wait, GError **err);
 
+/* 32 hex digits of a digest of the text: the name of a file for it; g_free. */
+char *cs_key (const char *text);
 /* 16 random bytes as a version 4 UUID, 36 characters; g_free. */
 char *cs_uuid_new (void);
 /* "Did you mean": keeps the candidate if it is nearer to word than what s has, and near

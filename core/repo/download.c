@@ -406,9 +406,7 @@ static char *
 key_of (const char *url, const char *path)
 {
   g_autofree char *id = g_strconcat (url, "\n", path, NULL);
-  char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, id, -1);
-  sum[32] = '\0';
-  return sum;
+  return cs_key (id);
 }
 
 struct cs_download *

@@ -17,8 +17,7 @@ dir_of (const char *url, const char *name)
   while (n > 0 && url[n - 1] == '/')
     n--;
   g_autofree char *id = g_strdup_printf ("%.*s\n%s", (int) n, url, name);
-  g_autofree char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, id, -1);
-  sum[32] = '\0';
+  g_autofree char *sum = cs_key (id);
   return cs_root_path ("state", "repo", sum, NULL);
 }
 

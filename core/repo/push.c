@@ -158,8 +158,7 @@ take_dir (struct push *p, GError **err)
 {
   g_autofree char *id = g_strjoin ("\n", cs_repo_url (p->r), p->as, p->o->suffix,
                                    p->encoding != NULL ? p->encoding : "", NULL);
-  g_autofree char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, id, -1);
-  sum[32] = '\0';
+  g_autofree char *sum = cs_key (id);
   g_autofree char *label = g_strdup_printf ("%s to %s", p->as, cs_repo_url (p->r));
   g_autofree char *lock = g_strconcat ("push-", sum, NULL);
   gboolean waited = FALSE;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #define TMP ".tmp-"
-enum { KEY = 32 };
+enum { KEY = 32 }; /* of cs_key */
 
 /* A VHD is otherwise rounded up to what cylinders, heads and sectors can say. */
 static const struct cs_format formats[] = {
@@ -75,18 +75,11 @@ cs_format_verify (const char *from, const char *in, const struct cs_format *f, c
 
 /* ---- the cache ---- */
 
-static char *
-key_of (const char *text)
-{
-  g_autofree char *sum = g_compute_checksum_for_string (G_CHECKSUM_SHA256, text, -1);
-  return g_strndup (sum, KEY);
-}
-
 /* What the name of a file there begins with: all of the images of a name. */
 static char *
 name_part (const char *name)
 {
-  g_autofree char *key = key_of (name);
+  g_autofree char *key = cs_key (name);
   return g_strconcat (key, "-", NULL);
 }
 
@@ -102,7 +95,7 @@ which_of (const struct cs_image *i, GError **err)
       "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT ".%ld",
       (guint64) st.st_dev, (guint64) st.st_ino, (guint64) st.st_size, (gint64) st.st_mtim.tv_sec,
       (long) st.st_mtim.tv_nsec);
-  return key_of (text);
+  return cs_key (text);
 }
 
 /* Files of the folder whose names begin like that, but for those that have `keep` in them. */
