@@ -40,7 +40,8 @@ explain_missing (const char *name, GError **err)
     cs_fail (err, CAPSTAN_E_NOTFOUND,
              "the base image 'linux' is not in the store; make it: capstan base make linux");
   else {
-    g_autofree char *put = g_strdup_printf ("put it there: capstan import %s FILE (or use 'base: linux')", name);
+    g_autofree char *put = g_strdup_printf ("put it there: capstan import %s FILE (or use 'base: linux')",
+                                            name);
     g_autofree char *what = cs_store_near (name, put);
     cs_fail (err, CAPSTAN_E_NOTFOUND, "the base image '%s' is not in the store; %s", name, what);
   }

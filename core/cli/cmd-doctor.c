@@ -42,8 +42,9 @@ print_finding (const struct cs_finding *f)
   g_autofree char *name = base ? g_strconcat ("base ", f->name, NULL) : g_strdup (f->name);
   const char *mark = f->is_default ? "(the default)" : "", *by = f->accel != NULL ? f->accel : "";
   if (f->boots)
-    g_ptr_array_add (lines, g_strdup_printf ("%s%sa guest boots: %.2f s to its first output%s%s", mark,
-                                             *mark != '\0' ? " " : "", f->seconds, *by != '\0' ? ", by " : "", by));
+    g_ptr_array_add (lines, g_strdup_printf ("%s%sa guest boots: %.2f s to its first output%s%s",
+                                             mark, *mark != '\0' ? " " : "", f->seconds,
+                                             *by != '\0' ? ", by " : "", by));
   else if (f->is_default)
     g_ptr_array_add (lines, g_strdup (mark));
   if (bad)

@@ -44,6 +44,6 @@ static const struct cs_opt opts[] = {
 const struct cs_cmd cs_cmd_prune = { .name = "prune", .args = "", .summary = "Remove what is of no use any more",
   .opts = opts, .uses_repo = TRUE, .run = run_prune,
   .text = "Removes partial downloads, images that were prepared for an upload or converted to another "
-          "disk format, and temporary files that were left by a crash. What another capstan is at work on stays, and so do all images "
-          "and instances. With --repo, unfinished uploads in that repository go as well.",
+          "disk format, and temporary files that were left by a crash. What another capstan is at work on "
+          "stays, and so do all images and instances. With --repo, unfinished uploads in that repository go as well.",
   .examples = "capstan prune --dry-run\ncapstan prune --repo s3://bucket/images --older-than 48" };

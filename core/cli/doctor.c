@@ -139,8 +139,8 @@ look_into (struct cs_finding *f, const struct cs_doctor *d, const struct cs_find
     return FALSE;
   }
   gboolean dead = e->code == CAPSTAN_E_TIMEOUT && g_strcmp0 (f->accel, "kvm") == 0;
-  const char *advice = ". KVM without a processor behind it does that: capstan run --accel tcg does without, and "
-                       "so does disable_kvm: true in config.yaml";
+  const char *advice = ". KVM without a processor behind it does that: capstan run --accel tcg does without, "
+                       "and so does disable_kvm: true in config.yaml";
   f->problem = g_strdup_printf ("no guest boots: %s%s", without_name (f, e->message), dead ? advice : "");
   return TRUE;
 }

@@ -27,7 +27,8 @@ claims (const struct cs_plugin *p, const char *url)
       return 2;
   gsize n = strspn (url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
   g_autofree char *scheme = url[n] == ':' ? g_ascii_strdown (url, (gssize) n) : g_strdup ("");
-  g_auto (GStrv) schemes = g_strsplit_set (cs_plugin_schemes (p) != NULL ? cs_plugin_schemes (p) : "", ", ", 0);
+  const char *list = cs_plugin_schemes (p);
+  g_auto (GStrv) schemes = g_strsplit_set (list != NULL ? list : "", ", ", 0);
   return *scheme != '\0' && g_strv_contains ((const char *const *) schemes, scheme) ? 1 : 0;
 }
 

@@ -113,8 +113,8 @@ ask (struct capstan_call *call, int flags, const struct capstan_run_req *q, stru
     if (rc != 0)
       return rc;
   }
-  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, asked %d times", q->argv[1],
-                        ASK_TRIES);
+  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, asked %d times",
+                        q->argv[1], ASK_TRIES);
 }
 
 static int
