@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define LOCK_PATH "capstan-push-lock/"
-enum { LOCK_POLL_MS = 100, LOCK_STALE_MS = 20000 };
+enum { LOCK_POLL_MS = 100, LOCK_STALE_MS = 20000, ABSENT_MAX = 4 };
 
 int
 dav_ask (struct repo *r, struct capstan_call *call, const char *method, const char *path,
@@ -83,7 +83,7 @@ lock_is_there (struct repo *r, struct capstan_call *call)
 int
 dav_lock (struct repo *r, struct capstan_call *call, int *ret_held)
 {
-  int status = 0, rc, waited = 0;
+  int status = 0, rc, waited = 0, absent = 0;
   *ret_held = 0;
   for (;;) {
     if ((rc = dav_ask (r, call, "MKCOL", LOCK_PATH, NULL, 0, &status)) != 0)
@@ -98,8 +98,13 @@ dav_lock (struct repo *r, struct capstan_call *call, int *ret_held)
       waited = 1;
       continue;
     }
-    if (status != 405 || (rc = lock_is_there (r, call)) == 0)
+    if (status != 405)
       return 0; /* a server that has no collections */
+    if ((rc = lock_is_there (r, call)) == 0) {
+      if (++absent == ABSENT_MAX)
+        return 0; /* one that says it like that */
+      continue; /* or its owner has just released it */
+    }
     if (rc < 0 || (rc = capstan_host_->sleep_ms (call, LOCK_POLL_MS)) != 0)
       return rc;
     waited += LOCK_POLL_MS;
