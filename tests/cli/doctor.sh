@@ -5,6 +5,7 @@
 . "$top_srcdir/tests/functions.sh"
 . "$top_srcdir/tests/vbox/functions.sh"
 requires python3 --version
+capstan plugin info null >/dev/null 2>&1 || skip "hypervisor-null is not built"
 export CAPSTAN_HYPERVISOR=null
 FAKE=$work/fake; export FAKE
 mkdir -p "$FAKE/vm"

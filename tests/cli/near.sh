@@ -2,6 +2,7 @@
 # A name that is nearly one that is there: the message has the right one; for any other it says
 # where names are listed. SPDX-License-Identifier: BSD-3-Clause
 . "$top_srcdir/tests/functions.sh"
+for p in null git http; do capstan plugin info $p >/dev/null 2>&1 || skip "the plugin $p is not built"; done
 boot_disk disk
 status 0 capstan import hello disk
 status 0 capstan import team/web disk
