@@ -9,11 +9,14 @@
 #include "config.h"
 #include "plugins/common/fetch.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
 enum { PIECE = 8 << 20, LANES = 16, TRIES = 3, FAST = 64 << 10 /* bytes a millisecond */ };
+/* libcurl gives 16 KiB at most: they are written together, but do not wait for long. */
+enum { HELD = 256 << 10, HELD_MS = 250 };
 
 struct transfer {
   struct http *http;
@@ -30,7 +33,14 @@ struct transfer {
   int begun, again;  /* sink_begin was called; start over from 0, in one piece */
   int spread;        /* the first piece has come */
   int html, changed; /* said to be a web page; it is another file now */
-  struct lane { struct transfer *t; uint64_t at, end; int tries, busy; } lanes[LANES];
+  struct lane {
+    struct transfer *t;
+    uint64_t at, end;
+    int tries, busy;
+    char *held; /* what came, and is not in the sink yet: n_held bytes from held_at on */
+    size_t n_held;
+    uint64_t held_at, held_ms;
+  } lanes[LANES];
 };
 
 static uint64_t
@@ -147,6 +157,34 @@ piece_head (void *user, const struct http_rsp *rsp)
 }
 
 static int
+put_held (struct lane *l)
+{
+  size_t n = l->n_held;
+  l->n_held = 0;
+  l->held_ms = now_ms ();
+  return n > 0 ? capstan_host_->sink_pwrite (l->t->sink, l->held_at, l->held, n) : 0;
+}
+
+static int
+hold (struct lane *l, uint64_t offset, const char *p, size_t n)
+{
+  int rc = 0;
+  if (l->held == NULL && (l->held = malloc (HELD)) == NULL)
+    return capstan_error (l->t->call, CAPSTAN_E_NOMEM, 0, "out of memory");
+  if (l->n_held > 0 && (offset != l->held_at + l->n_held || n > HELD - l->n_held))
+    rc = put_held (l);
+  if (rc == 0 && n > HELD)
+    return capstan_host_->sink_pwrite (l->t->sink, offset, p, n);
+  if (rc != 0 || n == 0)
+    return rc;
+  if (l->n_held == 0)
+    l->held_at = offset;
+  memcpy (l->held + l->n_held, p, n);
+  l->n_held += n;
+  return l->n_held == HELD || now_ms () - l->held_ms >= HELD_MS ? put_held (l) : 0;
+}
+
+static int
 on_data (void *user, uint64_t offset, const void *data, size_t n)
 {
   struct lane *l = user;
@@ -162,7 +200,7 @@ on_data (void *user, uint64_t offset, const void *data, size_t n)
     offset += drop;
     n -= drop;
   }
-  return n > 0 ? capstan_host_->sink_pwrite (t->sink, offset, p, n) : 0;
+  return hold (l, offset, p, n);
 }
 
 static int piece_done (void *user, const struct http_rsp *rsp, int rc);
@@ -232,6 +270,9 @@ piece_done (void *user, const struct http_rsp *rsp, int rc)
 {
   struct lane *l = user;
   struct transfer *t = l->t;
+  int put = t->again ? 0 : put_held (l); /* what came before it broke off is of use, too */
+  if (put != 0)
+    return rc != 0 ? rc : put;
   if (rc != 0 && (t->again || t->changed || rsp->status == 416 || !others_busy (l)))
     return rc;
   if (rc != 0) {
@@ -261,7 +302,14 @@ attempt (struct transfer *t, uint64_t from, const char *tag, int whole)
   l->end = t->next = whole ? UINT64_MAX : from + PIECE;
   l->busy = 1;
   int rc = ask (l, 1);
-  return rc != 0 ? rc : http_run (t->http, t->call);
+  if (rc == 0)
+    rc = http_run (t->http, t->call);
+  for (int i = 0; i < LANES; i++) {
+    if (!t->again && t->begun)
+      put_held (&t->lanes[i]); /* of a transfer that was cancelled: the next one goes on after it */
+    free (t->lanes[i].held);
+  }
+  return rc;
 }
 
 /* The range began past the end: either nothing is missing, or it is another file now. */

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Git over ssh, and from git-daemon.
+# Git over ssh.
 . "$top_srcdir/tests/functions.sh"
 . "$top_srcdir/tests/repo/functions.sh"
 . "$top_srcdir/tests/repo/git-functions.sh"
@@ -67,24 +67,8 @@ readme_block sh 'git init --bare' "s|git@server|$me@127.0.0.1:$ssh_port|; s|/srv
 "$top_builddir/run" sh -eu block >out 2>err || fail "$(cat block out err)"
 err_has "app"
 
-# git-daemon serves the same, for reading.
-daemon_port=$(free_port)
-PATH=$plain_path "$real_git" daemon --reuseaddr --listen=127.0.0.1 --port="$daemon_port" --base-path="$work" --export-all \
-  "$work/images.git" 2>daemon.log &
-daemon=$!
-cleanup "kill $daemon"
-wait_for 20 python3 -c "import socket; socket.create_connection(('127.0.0.1', $daemon_port))"
-status 0 capstan push --repo "$url" app
-store 2 capstan -q rmi app
-status 0 store 2 capstan pull --repo "git://127.0.0.1:$daemon_port/images.git" app
-same app.raw "$(stored 2 app)"
-image other 1000
-status 1 capstan push --repo "git://127.0.0.1:$daemon_port/images.git" other
-err_has "takes no pushes"
-status 1 capstan search --repo "git://192.0.2.1/images.git"
-err_has "insecure=true"
-
 # A server that is gone: that is worth another attempt, and a repository stays as it is.
+status 0 capstan push --repo "$url" app
 store 2 capstan -q rmi app
 stop_sshd
 status 1 store 2 capstan pull --repo "$url" app
@@ -100,7 +84,8 @@ same app.raw "$(stored 2 app)"
 suite_tamper () { tamper "$work/images.git" "$1"; }
 suite_stop () { stop_sshd; }
 suite_start () { start_sshd; }
-suite_only="basic list remove digest dies" # git-file.sh and git-http.sh have all of it
+suite_only="basic list remove killed digest dies at_once" suite_ms=200
+suite_why="keys are tried above; of disk and memory, git-file.sh"
 rm -rf images.git
 bare images.git
 repo_suite "$url"

@@ -43,5 +43,5 @@ rm -rf store-*
 suite_bad='' root=put
 suite_lacks=conditional
 suite_ms="60 220"
-suite_only="basic list remove killed digest at_once" # what is done by PUT, not by HTTP
+suite_only="basic list remove killed digest at_once" suite_why="PUT makes no difference to it"
 repo_suite "http://127.0.0.1:$port/put"
