@@ -79,6 +79,7 @@ rm -r "$repo/broken"
 
 # rmi: all names are looked at before anything is removed
 status 2 capstan rmi bare ../../store/repository/bare
+for n in ..// . ./ / ..; do status 2 capstan rmi "$n"; done # the original removed the whole store
 [ -e "$repo/bare/bare.vmw" ] || fail "removed before the names were checked"
 status 3 capstan rmi nothere; err_has nothere
 status 0 capstan rmi bare cloudius/osv
