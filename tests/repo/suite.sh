@@ -263,7 +263,7 @@ suite_at_once () {
   done
 }
 
-# Memory of capstan itself: its children (git) are not counted, nor is what it maps of others.
+# The largest memory of capstan or of one of its children (git), whichever is more.
 suite_big () {
   if suite_lack big; then suite_not "memory"; return; fi
   size=${CAPSTAN_TEST_REPO_SIZE:-2048}
