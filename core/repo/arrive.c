@@ -38,7 +38,6 @@ has_line (const struct cs_index *x, const char *key, const char *value)
   return FALSE;
 }
 
-/* By its digest; where nobody gives one, by what the repository calls its state. */
 gboolean
 cs_pull_is_here (struct pull *p)
 {
@@ -172,7 +171,6 @@ cs_pull_commit (struct pull *p, struct cs_download *d, GError **err)
   return TRUE;
 }
 
-/* The same bytes under another name of the store: copied, and checked while they are. */
 gboolean
 cs_pull_copy (struct pull *p)
 {

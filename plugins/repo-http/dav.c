@@ -107,6 +107,7 @@ dav_lock (struct repo *r, struct capstan_call *call, int *ret_held)
     }
     if (rc < 0 || (rc = capstan_host_->sleep_ms (call, LOCK_POLL_MS)) != 0)
       return rc;
+    absent = 0; /* that was seen: there are locks, however often one is just released */
     waited += LOCK_POLL_MS;
     if (waited < LOCK_STALE_MS)
       continue;
