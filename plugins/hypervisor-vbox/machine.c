@@ -432,7 +432,7 @@ build (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *
   if ((rc = relay_config (call, s, dir)) != 0)
     return rc;
   rc = vb_try (call, v, 0, &a, &r);
-  *made = rc != 0 || r.status == 0; /* cancelled, it may have come to that */
+  *made = rc != 0 || r.status == 0 || v->lost; /* it may have come to that */
   if (rc != 0 || r.status != 0)
     return rc != 0 ? rc : vb_fail (call, &r, "create", s->name);
   if ((rc = modify (call, v, s)) != 0 ||
@@ -478,6 +478,22 @@ vb_remove (struct capstan_call *call, struct vbox *v, const char *id)
   return remove_folder (call, dir);
 }
 
+/* Whole or not at all. */
+static int
+create_once (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *s, const char *dir)
+{
+  int made = 0;
+  v->lost = 0;
+  if (mkdir (dir, 0700) != 0)
+    return capstan_error (call, errno == EEXIST ? CAPSTAN_E_EXISTS : CAPSTAN_E_IO, errno, "make %s", dir);
+  int rc = build (call, v, s, dir, &made);
+  if (rc != 0 && made)
+    vb_remove (call, v, s->uuid);
+  else if (rc != 0)
+    remove_folder (call, dir);
+  return rc;
+}
+
 int
 vb_create (struct capstan_call *call, struct vbox *v, const struct capstan_vm_spec *s)
 {
@@ -488,13 +504,8 @@ vb_create (struct capstan_call *call, struct vbox *v, const struct capstan_vm_sp
   for (const struct capstan_disk *const *d = s->disks; *d != NULL; d++)
     if (access ((*d)->path, F_OK) != 0)
       return capstan_error (call, CAPSTAN_E_NOTFOUND, errno, "disk %s", (*d)->path);
-  if (mkdir (dir, 0700) != 0)
-    return capstan_error (call, errno == EEXIST ? CAPSTAN_E_EXISTS : CAPSTAN_E_IO, errno, "make %s", dir);
-  int made = 0;
-  rc = build (call, v, s, dir, &made);
-  if (rc != 0 && made) /* whole or not at all */
-    vb_remove (call, v, s->uuid);
-  else if (rc != 0)
-    remove_folder (call, dir);
+  for (int tries = 0; tries <= VB_AGAIN; tries++)
+    if ((rc = create_once (call, v, s, dir)) == 0 || !v->lost || rc == -CAPSTAN_E_CANCELLED)
+      break;
   return rc;
 }

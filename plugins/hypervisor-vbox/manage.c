@@ -6,14 +6,17 @@
 #define _GNU_SOURCE
 #include "vbox.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SERVICE_TRIES = 6, LOCK_TRIES = 20, LOCK_MS = 200, ASK_TRIES = 3, ASK_SECONDS = 30, ASK_MS = 5 };
+enum { SERVICE_TRIES = 6, LOCK_TRIES = 20, LOCK_MS = 200, ASK_TRIES = 3, ASK_SECONDS = 30, ASK_MS = 5,
+       CHANGE_TIMES = 4, TURN_MS = 1500, KILLED = 128, UUID_LEN = 36 };
 
 void
 vb_arg (struct vb_args *a, const char *text)
@@ -73,15 +76,6 @@ vb_pause (struct capstan_call *call, int flags, uint32_t ms)
   return 0;
 }
 
-/* How long a question may take. */
-static int64_t
-patience_ms (void)
-{
-  const char *given = getenv ("CAPSTAN_VBOX_TIMEOUT");
-  long n = given != NULL ? strtol (given, NULL, 10) : 0;
-  return (n > 0 && n <= 3600 ? n : ASK_SECONDS) * INT64_C (1000);
-}
-
 /* Commands that change nothing and are answered at once. */
 static int
 is_question (const char *command)
@@ -93,28 +87,82 @@ is_question (const char *command)
   return 0;
 }
 
-/* A client that comes as VBoxSVC leaves can wait for itself for ever (seen with 7.2): a
- * question that is not answered in time is asked anew. */
-static int
-ask (struct capstan_call *call, int flags, const struct capstan_run_req *q, struct capstan_run_rsp *p)
+/* How long a command may take. A running machine does at once what it is told, or, if it is
+ * just ending, never (7.2). A client that has its answer may wait 10 s for a thread of its own
+ * before it exits (7.2, two in a hundred): a question is soon asked anew, with more patience. */
+static int64_t
+limit_ms (const char *command, int tries)
 {
-  for (int tries = 0; tries < ASK_TRIES; tries++) {
+  const char *given = getenv ("CAPSTAN_VBOX_TIMEOUT");
+  long n = given != NULL ? strtol (given, NULL, 10) : 0;
+  int64_t ms = (n > 0 && n <= 3600 ? n : ASK_SECONDS) * INT64_C (1000);
+  if (is_question (command))
+    return tries == 0 ? ms / 15 : tries == 1 ? ms / 3 : ms;
+  return strcmp (command, "controlvm") == 0 ? ms / 3 : ms * CHANGE_TIMES;
+}
+
+/* One command of a machine at a time: VBoxSVC crashes when it is asked about a machine that
+ * another client is just removing (7.2: six workers on two processors, every second run).
+ * *ret_fd is to be closed after it, or -1 where there is nothing to lock. */
+static int
+take_turn (struct capstan_call *call, int flags, const char *id, int *ret_fd)
+{
+  int rc = 0;
+  *ret_fd = -1;
+  if (id != NULL && strlen (id) == UUID_LEN && *id != '-')
+    *ret_fd = open (vb_file (call, id, ""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  while (*ret_fd >= 0 && rc == 0 && flock (*ret_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    rc = vb_pause (call, flags, ASK_MS);
+  return rc;
+}
+
+static void
+end_turn (int *fd)
+{
+  if (*fd >= 0)
+    close (*fd);
+  *fd = -1;
+}
+
+/* 1 once it has ended, 0 if it has not in time, or -code. One that is slow keeps nobody from
+ * their turn. */
+static int
+await (struct capstan_call *call, int flags, int64_t pid, int64_t limit, int *turn)
+{
+  int64_t begin = vb_now_ms (), spent = 0;
+  for (int rc = 0; rc == 0 && spent < limit; spent = vb_now_ms () - begin) {
     siginfo_t si = { .si_pid = 0 };
-    int rc = capstan_host_->run (call, q, p);
-    if (rc != 0)
-      return rc;
-    int64_t pid = p->pid, left = patience_ms () / ASK_MS;
-    while (waitid (P_PID, (id_t) pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid == 0 &&
-           rc == 0 && left-- > 0)
-      rc = vb_pause (call, flags, ASK_MS);
-    if (rc == 0 && left >= 0)
-      return capstan_host_->run_wait (call, pid, p);
-    capstan_host_->run_kill (call, pid, SIGTERM);
-    if (rc != 0)
+    if (waitid (P_PID, (id_t) pid, &si, WEXITED | WNOHANG | WNOWAIT) != 0 || si.si_pid != 0)
+      return 1;
+    if (spent > TURN_MS)
+      end_turn (turn);
+    if ((rc = vb_pause (call, flags, ASK_MS)) != 0)
       return rc;
   }
-  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, asked %d times",
-                        q->argv[1], ASK_TRIES);
+  return 0;
+}
+
+/* A question that is not answered in time is asked anew; with a change that is an error. */
+static int
+run_bounded (struct capstan_call *call, int flags, const struct capstan_run_req *q, struct capstan_run_rsp *p)
+{
+  const char *command = q->argv[1];
+  int tries = is_question (command) ? ASK_TRIES : 1;
+  for (int n = 0; n < tries; n++) {
+    int turn, rc = take_turn (call, flags, q->argv[2], &turn), over = 0;
+    if (rc == 0 && (rc = capstan_host_->run (call, q, p)) == 0) {
+      int64_t pid = p->pid;
+      over = await (call, flags, pid, limit_ms (command, n), &turn);
+      rc = over == 1 ? capstan_host_->run_wait (call, pid, p) : over;
+      if (over != 1)
+        capstan_host_->run_kill (call, pid, SIGTERM);
+    }
+    end_turn (&turn);
+    if (rc != 0 || over == 1)
+      return rc;
+  }
+  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, asked %d times; if VirtualBox "
+                        "answers nobody any more, end its process VBoxSVC", command, tries);
 }
 
 static int
@@ -124,15 +172,10 @@ run_once (struct capstan_call *call, struct vbox *v, int flags, const struct vb_
   static const char *const env[] = { "LC_ALL=C.UTF-8", "LANGUAGE", NULL };
   const char *argv[sizeof a->v / sizeof *a->v + 2] = { v->program };
   memcpy (argv + 1, a->v, sizeof *argv * (size_t) a->n);
-  struct capstan_run_req q = { .struct_size = sizeof q, .flags = flags & VB_ALWAYS ? CAPSTAN_F_FORCE : 0,
-    .argv = argv, .env = env, .in_fd = -1, .out_fd = -1, .err_fd = -1 };
+  struct capstan_run_req q = { .struct_size = sizeof q, .argv = argv, .env = env, .in_fd = -1, .out_fd = -1,
+    .err_fd = -1, .flags = CAPSTAN_F_NO_WAIT | (flags & VB_ALWAYS ? CAPSTAN_F_FORCE : 0) };
   struct capstan_run_rsp p = { .struct_size = sizeof p };
-  int rc;
-  if (is_question (a->v[0])) {
-    q.flags |= CAPSTAN_F_NO_WAIT;
-    rc = ask (call, flags, &q, &p);
-  } else
-    rc = capstan_host_->run (call, &q, &p);
+  int rc = run_bounded (call, flags, &q, &p);
   if (rc != 0)
     return rc;
   *r = (struct vb_reply) { .status = p.exit_status, .out = p.out, .err = p.err,
@@ -147,7 +190,9 @@ vb_try (struct capstan_call *call, struct vbox *v, int flags, const struct vb_ar
   for (;;) {
     if ((rc = run_once (call, v, flags, a, r)) != 0 || r->status == 0)
       return rc;
-    if (vb_service_missing (r->err) && services < SERVICE_TRIES)
+    int lost = r->status > KILLED || r->code == VB_ABORT;
+    v->lost |= lost;
+    if (((lost && is_question (a->v[0])) || vb_service_missing (r->err)) && services < SERVICE_TRIES)
       rc = vb_pause (call, flags, 100u << services++);
     else if ((flags & VB_LOCKED) && locks++ < LOCK_TRIES &&
              r->code == VB_INVALID_OBJECT_STATE)
@@ -183,8 +228,12 @@ vb_fail (struct capstan_call *call, const struct vb_reply *r, const char *what, 
   char text[1024];
   vb_error_text (*r->err != '\0' ? r->err : r->out, text, sizeof text);
   const char *hint = "";
+  if (*text == '\0' && r->status > KILLED)
+    snprintf (text, sizeof text, "VBoxManage was ended by a signal: %s", strsignal (r->status - KILLED));
   if (strstr (r->err, "VERR_VMX_IN_VMX_ROOT_MODE") != NULL || strstr (r->err, "VERR_SVM_IN_USE") != NULL)
     hint = "; KVM has the processor: stop its machines first, or unload kvm_intel or kvm_amd";
+  else if (r->code == VB_ABORT)
+    hint = "; VirtualBox's service VBoxSVC ended meanwhile: try again";
   else if (access ("/dev/vboxdrv", F_OK) != 0 && strcmp (what, "start") == 0)
     hint = "; the kernel driver vboxdrv is not loaded: modprobe vboxdrv, or install virtualbox-dkms";
   return capstan_error (call, error_of (r), 0, "%s %s: %s%s", what, object,

@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { END_MS = 5000, STEP_MS = 5 };
 
 int
 relay_config (struct capstan_call *call, const struct capstan_vm_spec *s, const char *dir)
@@ -55,12 +58,22 @@ relay_field (struct capstan_call *call, const char *id, int port, int field)
   return found;
 }
 
+/* What its lock says, or the last one's said: 3 if all is there. */
+static int
+read_lock (int fd, char state[16], long *pid, long *vm)
+{
+  char text[96];
+  ssize_t n = pread (fd, text, sizeof text - 1, 0);
+  text[n > 0 ? n : 0] = '\0';
+  return sscanf (text, "%15s %ld %ld", state, pid, vm);
+}
+
 void
 relay_look (struct capstan_call *call, const char *id, struct vb_relay *ret)
 {
   struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
   const char *path = vb_file (call, id, "serial.lock");
-  char text[96], state[16];
+  char state[16];
   long pid, vm;
   *ret = (struct vb_relay) { .pid = 0 };
   int fd = path != NULL ? open (path, O_RDWR | O_CLOEXEC) : -1;
@@ -68,9 +81,8 @@ relay_look (struct capstan_call *call, const char *id, struct vb_relay *ret)
     return;
   /* only asked: a lock taken here could be in the way of one that is just starting */
   if (fcntl (fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK) {
-    ssize_t n = pread (fd, text, sizeof text - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    if (sscanf (text, "%15s %ld %ld", state, &pid, &vm) == 3 && pid > 1)
+    ret->alive = 1; /* it is coming, where there is no text */
+    if (read_lock (fd, state, &pid, &vm) == 3 && pid > 1)
       *ret = (struct vb_relay) { .alive = 1, .running = strcmp (state, "running") == 0,
                                  .pid = (pid_t) pid, .vm = (pid_t) vm };
   }
@@ -101,9 +113,9 @@ relay_stop (struct capstan_call *call, const char *id)
 {
   struct vb_relay r;
   relay_look (call, id, &r);
-  if (!r.alive || r.running || kill (r.pid, SIGTERM) != 0)
-    return;
-  for (int i = 0; i < 200 && r.alive; i++) { /* also when cancelled: it is soon gone */
+  for (int i = 0; i < 200 && r.alive && !r.running; i++) { /* also when cancelled: it is soon gone */
+    if (r.pid > 0)
+      kill (r.pid, SIGTERM);
     usleep (10000);
     relay_look (call, id, &r);
   }
@@ -127,8 +139,8 @@ relay_connect (struct capstan_call *call, const char *id, int port)
                         "connect to %s (is it running?)", path);
 }
 
-static int64_t
-now_ms (void)
+int64_t
+vb_now_ms (void)
 {
   struct timespec t;
   clock_gettime (CLOCK_MONOTONIC, &t);
@@ -140,7 +152,7 @@ now_ms (void)
 int
 relay_wait (struct capstan_call *call, const char *id, int64_t ms)
 {
-  int64_t end = ms < 0 ? INT64_MAX : now_ms () + ms;
+  int64_t end = ms < 0 ? INT64_MAX : vb_now_ms () + ms;
   int s = -1, rc = 0;
   char buf[4096];
   for (int port = SERIAL_PORTS - 1; s < 0 && port >= 0; port--)
@@ -148,8 +160,8 @@ relay_wait (struct capstan_call *call, const char *id, int64_t ms)
       s = relay_connect (call, id, port);
   if (s < 0) /* nobody is there */
     return 1;
-  while (rc == 0 && now_ms () < end) {
-    int64_t left = end - now_ms ();
+  while (rc == 0 && vb_now_ms () < end) {
+    int64_t left = end - vb_now_ms ();
     struct pollfd f[2] = { { .fd = s, .events = POLLIN },
                            { .fd = capstan_host_->cancel_fd (call), .events = POLLIN } };
     int n = poll (f, 2, ms < 0 ? -1 : (int) (left < 60000 ? left : 60000));
@@ -159,5 +171,46 @@ relay_wait (struct capstan_call *call, const char *id, int64_t ms)
       rc = 1;
   }
   close (s);
+  return rc;
+}
+
+/* Its process, if it is one of VirtualBox's: the number may be another's by now. */
+static int
+open_machine (struct capstan_call *call, const char *id)
+{
+  const char *path = vb_file (call, id, "serial.lock");
+  char state[16], comm[32] = "";
+  long pid, vm = 0;
+  int lock = path != NULL ? open (path, O_RDONLY | O_CLOEXEC) : -1, fd = -1;
+  if (lock < 0)
+    return -1;
+  if (read_lock (lock, state, &pid, &vm) == 3 && vm > 1)
+    fd = (int) syscall (SYS_pidfd_open, (pid_t) vm, 0);
+  close (lock);
+  if (fd >= 0) {
+    snprintf (comm, sizeof comm, "/proc/%ld/comm", vm);
+    FILE *f = fopen (comm, "re");
+    if (f == NULL || fgets (comm, sizeof comm, f) == NULL)
+      *comm = '\0';
+    if (f != NULL)
+      fclose (f);
+    if (strncmp (comm, "VBoxHeadless", 12) != 0) {
+      close (fd);
+      return -1;
+    }
+  }
+  return fd;
+}
+
+int
+relay_machine_end (struct capstan_call *call, int flags, const char *id, int64_t ms)
+{
+  int fd = open_machine (call, id), rc = 0;
+  struct pollfd f = { .fd = fd, .events = POLLIN };
+  int64_t end = vb_now_ms () + (ms < END_MS ? ms : END_MS);
+  while (fd >= 0 && rc == 0 && vb_now_ms () < end && poll (&f, 1, 0) == 0)
+    rc = vb_pause (call, flags, STEP_MS);
+  if (fd >= 0)
+    close (fd);
   return rc;
 }

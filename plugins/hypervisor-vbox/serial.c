@@ -8,8 +8,9 @@
  *   These are waited for, as a pipe waits for its reader;
  * - ends with the machine.
  * While it works for a machine it holds a lock on FOLDER/serial.lock, which says
- * "armed PID 0" before the machine has connected and "running PID PID-OF-THE-MACHINE" after.
- * SIGTERM ends it as long as it is armed. */
+ * "armed PID 0" before the machine has connected and "running PID PID-OF-THE-MACHINE" after,
+ * and nothing before it can be told anything. SIGTERM ends it as long as it is armed, and so
+ * does the removal of FOLDER. */
 #define _GNU_SOURCE
 #include "serial.h"
 #include <errno.h>
@@ -23,9 +24,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CLIENTS = 8, OUT_MAX = 65536, IN_MAX = 4096, CHUNK = 16384 };
+enum { CLIENTS = 8, OUT_MAX = 65536, IN_MAX = 4096, CHUNK = 16384, LOOK_SECONDS = 1 };
 
 struct client { int fd; char *out; size_t at, len; };
 struct port {
@@ -142,6 +144,15 @@ take_lock (const char *dir)
       exit (SERIAL_BUSY);
     die ("lock %s", path);
   }
+  if (ftruncate (lock_fd, 0) != 0) /* of the one before, which is not here to be ended */
+    die ("empty %s", path);
+}
+
+static int
+is_removed (void)
+{
+  struct stat st;
+  return fstat (lock_fd, &st) == 0 && st.st_nlink == 0;
 }
 
 static void
@@ -330,7 +341,8 @@ turn (void)
            p, &p->clients[k]);
   }
   sigemptyset (&none);
-  if (ppoll (f, (nfds_t) n, NULL, &none) < 0)
+  struct timespec look = { .tv_sec = LOOK_SECONDS };
+  if (ppoll (f, (nfds_t) n, is_armed () ? &look : NULL, &none) < 0)
     return;
   for (int i = 0; i < n; i++) {
     struct port *p = w[i].port;
@@ -419,7 +431,7 @@ main (int argc, char **argv)
   if (write (ready[1], "", 1) != 1)
     return 1;
   close (ready[1]);
-  while (!is_over () && !(told_to_end && is_armed ()))
+  while (!is_over () && !((told_to_end || is_removed ()) && is_armed ()))
     turn ();
   finish ();
   return 0;

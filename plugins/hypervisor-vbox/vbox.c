@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 10000, POLL_MS = 50, SLOW_MS = 300, OFF_TRIES = 6, OFF_MS = 50 };
+enum { STOP_MS = 10000, POLL_MS = 50, SLOW_MS = 300, OFF_TRIES = 6, OFF_MS = 50, LOOK_MS = 10000 };
 
 static int
 vbox_probe (struct capstan_call *call)
@@ -134,25 +134,38 @@ need (struct capstan_call *call, struct vbox *v, const char *id, struct vb_info 
 
 /* ---- start ---- */
 
+/* Off at once. A guest whose ports have closed is ending by itself; a machine that is told to
+ * power off meanwhile can stand still (7.2), and its process is ended then. */
 static int
-power_off (struct capstan_call *call, struct vbox *v, const char *id)
+power_off (struct capstan_call *call, struct vbox *v, const char *id, struct vb_reply *r)
 {
-  return vb_simple (call, v, VB_ALWAYS, "stop", "controlvm", id, "poweroff", NULL);
+  struct vb_args gentle = { .v = { "controlvm", id, "poweroff" }, .n = 3 };
+  struct vb_args hard = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
+  struct vb_relay relay;
+  relay_look (call, id, &relay);
+  if (!relay.alive)
+    relay_machine_end (call, VB_ALWAYS, id, INT64_MAX);
+  int rc = vb_try (call, v, VB_ALWAYS, &gentle, r);
+  return rc == -CAPSTAN_E_TIMEOUT ? vb_try (call, v, VB_ALWAYS, &hard, r) : rc;
 }
 
 /* Its ports are served: now the machine. After an error it is off, and nobody serves. */
 static int
 power_on (struct capstan_call *call, struct vbox *v, const char *id, const struct vb_info *i)
 {
-  int rc = vb_start (call, v, id, i);
-  if (rc == 0)
-    return 0;
-  struct vb_args a = { .v = { "controlvm", id, "poweroff" }, .n = 3 };
   struct vb_reply r;
-  /* cancelled, it may be starting; when it failed there is nothing to stop */
-  vb_try (call, v, VB_ALWAYS, &a, &r);
-  relay_stop (call, id);
-  return rc;
+  for (int tries = 0;; tries++) {
+    v->lost = 0;
+    int rc = vb_start (call, v, id, i);
+    if (rc == 0)
+      return 0;
+    /* cancelled, it may be starting; when it failed there is nothing to stop */
+    power_off (call, v, id, &r);
+    relay_stop (call, id);
+    if (!v->lost || rc == -CAPSTAN_E_CANCELLED || tries == VB_AGAIN ||
+        vb_pause (call, 0, OFF_MS) != 0 || relay_start (call, id) != 0)
+      return rc;
+  }
 }
 
 static int
@@ -193,28 +206,35 @@ vbox_resume (struct capstan_call *call, void *self, const struct capstan_vm_ref 
 
 /* ---- wait and stop ---- */
 
+/* Until its ports have closed and its process has ended; after LOOK_MS it is to be looked at
+ * all the same, since one that hangs closes nothing. Where nobody serves its ports, not at all. */
+static int
+wait_for_end (struct capstan_call *call, const char *id, int64_t left)
+{
+  struct vb_relay relay;
+  if (left > LOOK_MS)
+    left = LOOK_MS;
+  relay_look (call, id, &relay);
+  int rc = left > 0 && relay.running ? relay_wait (call, id, left) : 1;
+  return rc == 1 ? relay_machine_end (call, 0, id, left) : rc;
+}
+
 /* The state when it is until, or one from which that does not come; or -code. */
 static int
 wait_for (struct capstan_call *call, struct vbox *v, const char *id, int until, int64_t ms, struct vb_info *i)
 {
-  struct timespec t;
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  int64_t begin = t.tv_sec * 1000 + t.tv_nsec / 1000000, left = ms;
+  int64_t end = ms != 0 ? vb_now_ms () + ms : INT64_MAX;
   for (int polls = 0;; polls++) {
-    int st = look (call, v, 0, id, i, NULL), rc;
+    int rc = until == CAPSTAN_VM_STOPPED ? wait_for_end (call, id, end - vb_now_ms ()) : 0;
+    if (rc < 0)
+      return rc;
+    int st = look (call, v, 0, id, i, NULL);
     if (st < 0 || st == until || st == CAPSTAN_VM_GONE || st == CAPSTAN_VM_UNKNOWN || is_off ((uint32_t) st))
       return st;
-    if (ms != 0) {
-      clock_gettime (CLOCK_MONOTONIC, &t);
-      left = begin + ms - (t.tv_sec * 1000 + t.tv_nsec / 1000000);
-      if (left <= 0)
-        return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still %s after %lld ms", i->name, i->state,
-                              (long long) ms);
-    }
-    if (until == CAPSTAN_VM_STOPPED && st != CAPSTAN_VM_STOPPING && (rc = relay_wait (call, id, ms == 0 ? -1 : left)) < 0)
-      return rc;
-    /* its ports are closed first, and its process ends then; where nobody serves the ports
-     * there is nothing to wait for, and VirtualBox is asked less often */
+    if (vb_now_ms () >= end)
+      return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still %s after %lld ms", i->name, i->state,
+                            (long long) ms);
+    /* where nobody serves the ports there is nothing to wait for: it is asked less often */
     if ((rc = capstan_host_->sleep_ms (call, polls < 20 ? POLL_MS : SLOW_MS)) != 0)
       return rc;
   }
@@ -244,8 +264,11 @@ pull_plug (struct capstan_call *call, struct vbox *v, const char *id)
       return rc != 0 ? rc : capstan_error (call, CAPSTAN_E_STATE, 0, "%s is %s still, though VirtualBox was told "
                                            "to end it; end its process, VBoxHeadless", i.name, i.state);
     if (tries < OFF_TRIES / 2) {
-      if ((rc = power_off (call, v, id)) == 0)
-        return 0;
+      struct vb_reply r;
+      if ((rc = power_off (call, v, id, &r)) == 0 && r.status != 0)
+        rc = vb_fail (call, &r, "stop", id);
+      if (rc == 0)
+        return relay_machine_end (call, VB_ALWAYS, id, INT64_MAX);
     } else { /* its process does not listen */
       struct vb_args a = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
       rc = vb_run (call, v, VB_ALWAYS, &a, "stop", id);
@@ -358,7 +381,7 @@ resources_of (struct capstan_call *call, const char *id, const struct vb_info *i
     if (relay->alive && (path = relay_field (call, id, port, 1)) != NULL)
       resource (call, r, "socket:%s", path);
   }
-  if (relay->alive)
+  if (relay->pid > 0)
     resource (call, r, "pid:%ld", (long) relay->pid);
   if (relay->vm > 0)
     resource (call, r, "pid:%ld", (long) relay->vm);

@@ -4,7 +4,7 @@
 #include "capstan/plugin.h"
 #include <sys/types.h>
 
-enum { VB_PATH = 4096, NICS_MAX = 8, FORWARDS_MAX = 32, DISKS_MAX = 30 };
+enum { VB_AGAIN = 2, VB_PATH = 4096, NICS_MAX = 8, FORWARDS_MAX = 32, DISKS_MAX = 30 };
 
 /* ---- parse.c: what VBoxManage prints; uses nothing of the host ---- */
 enum { /* of VirtualBox: the only part of an error that is the same in every version */
@@ -41,6 +41,7 @@ int vb_mac (const char *text, char ret[13]);
 struct vbox {
   char program[VB_PATH];
   int major, minor; /* 0: not asked yet */
+  int lost;         /* VBoxSVC ended in the middle of a command: what was begun may be tried anew */
 };
 struct vb_args { const char *v[160]; int n; };
 void vb_arg (struct vb_args *a, const char *text);
@@ -90,4 +91,8 @@ void relay_stop (struct capstan_call *call, const char *id); /* if no machine ha
 int relay_connect (struct capstan_call *call, const char *id, int port); /* descriptor or -code */
 /* Returns 1 when the machine's ports are closed, 0 after ms (-1: never), or -code. */
 int relay_wait (struct capstan_call *call, const char *id, int64_t ms);
+/* Waits for the end of the machine's process, which comes a moment after its ports have closed,
+ * for ms and 5 s at most. VBoxSVC can crash when it is asked about a machine in between (7.2). */
+int relay_machine_end (struct capstan_call *call, int flags, const char *id, int64_t ms);
+int64_t vb_now_ms (void);
 #endif

@@ -115,6 +115,21 @@ status 125 capstan run -d app
 err_has "Operation aborted"
 rm "$FAKE/vm-log" "$FAKE/fail-startvm"
 nothing_left aborted
+# ---- VBoxSVC ends in the middle ----
+gone="VBoxManage: error: Code NS_ERROR_ABORT (0x80004004) - Operation aborted"
+for command in createvm modifyvm storageattach startvm showvminfo; do
+  echo "1 1 $gone" >"$FAKE/fail-$command"
+  status 0 capstan run -d --name again app
+  [ "$(grep -c "^$command" "$FAKE/log")" -ge 2 ] || fail "$command was not tried anew"
+  status 0 capstan delete -f again
+  nothing_left "$command anew"
+done
+for command in createvm modifyvm startvm; do
+  echo "99 1 $gone" >"$FAKE/fail-$command"
+  status 125 capstan run -d app
+  err_has "VBoxSVC ended"
+  nothing_left "$command lost"
+done
 # one that ends while it is told to, and is then not locked any more
 status 0 capstan run -d --name five app
 echo "3 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-controlvm"
@@ -146,6 +161,20 @@ err_has "does not answer"
 rm -f "$FAKE"/slow-*
 status 0 capstan delete -f six
 nothing_left six
+unset CAPSTAN_VBOX_TIMEOUT
+
+# ---- one that stands still when it is told to power off is ended ----
+export CAPSTAN_VBOX_TIMEOUT=3
+status 0 capstan run -d --name seven app
+touch "$FAKE/slow-controlvm"
+status 0 capstan delete -f seven
+grep -q emergencystop "$FAKE/log" || fail "its process was not ended"
+nothing_left seven
+# a change that is not answered is an error, and undone
+touch "$FAKE/slow-storagectl"
+CAPSTAN_VBOX_TIMEOUT=1 status 125 capstan run -d app
+err_has "storagectl does not answer"
+nothing_left storagectl
 unset CAPSTAN_VBOX_TIMEOUT
 
 # ---- cancelled in the middle ----
