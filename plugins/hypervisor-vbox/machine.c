@@ -487,9 +487,10 @@ create_once (struct capstan_call *call, struct vbox *v, const struct capstan_vm_
   if (mkdir (dir, 0700) != 0)
     return capstan_error (call, errno == EEXIST ? CAPSTAN_E_EXISTS : CAPSTAN_E_IO, errno, "make %s", dir);
   int rc = build (call, v, s, dir, &made);
-  if (rc != 0 && made)
-    vb_remove (call, v, s->uuid);
-  else if (rc != 0)
+  if (rc != 0 && made) {
+    if (vb_remove (call, v, s->uuid) != 0)
+      v->lost = 0; /* no more of it: that cannot be undone is what is to be said */
+  } else if (rc != 0)
     remove_folder (call, dir);
   return rc;
 }

@@ -1,8 +1,9 @@
 /* Running VBoxManage. SPDX-License-Identifier: BSD-3-Clause
  *
- * Errors are told apart by their codes: the texts change from version to version. Two kinds
- * pass by themselves: VBoxSVC, which all clients share, comes and goes with them, and may be
- * just doing so; and a machine stays locked for a moment after what has just been done. */
+ * Errors are told apart by their codes: the texts change from version to version. Three
+ * kinds pass by themselves: VBoxSVC, which all clients share, comes and goes with them, and may
+ * be just doing so; it crashes, and a new one comes; and a machine stays locked for a moment
+ * after what has just been done. */
 #define _GNU_SOURCE
 #include "vbox.h"
 #include <errno.h>
@@ -16,7 +17,8 @@
 #include <unistd.h>
 
 enum { SERVICE_TRIES = 6, LOCK_TRIES = 20, LOCK_MS = 200, ASK_TRIES = 3, ASK_SECONDS = 30, ASK_MS = 5,
-       CHANGE_TIMES = 4, TURN_MS = 1500, KILLED = 128, UUID_LEN = 36 };
+       CHANGE_TIMES = 4, TURN_MS = 1500, PATIENCE_MS = 10000, UNDO_MS = 60000, KILLED = 128,
+       UUID_LEN = 36 };
 
 void
 vb_arg (struct vb_args *a, const char *text)
@@ -76,42 +78,58 @@ vb_pause (struct capstan_call *call, int flags, uint32_t ms)
   return 0;
 }
 
+static int
+is_one_of (const char *command, const char *const *all)
+{
+  while (*all != NULL && strcmp (command, *all) != 0)
+    all++;
+  return *all != NULL;
+}
+
 /* Commands that change nothing and are answered at once. */
 static int
 is_question (const char *command)
 {
-  static const char *const all[] = { "showvminfo", "list", "getextradata", "--version" };
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (strcmp (command, all[i]) == 0)
-      return 1;
-  return 0;
+  static const char *const all[] = { "showvminfo", "list", "getextradata", "--version", NULL };
+  return is_one_of (command, all);
+}
+
+/* Those of which it does not matter whether they have been done already. */
+static int
+is_removal (const char *command)
+{
+  static const char *const all[] = { "unregistervm", "closemedium", NULL };
+  return is_one_of (command, all);
 }
 
 /* How long a command may take. A running machine does at once what it is told, or, if it is
  * just ending, never (7.2). A client that has its answer may wait 10 s for a thread of its own
  * before it exits (7.2, two in a hundred): a question is soon asked anew, with more patience. */
 static int64_t
-limit_ms (const char *command, int tries)
+limit_ms (const char *command, int flags, int tries)
 {
   const char *given = getenv ("CAPSTAN_VBOX_TIMEOUT");
   long n = given != NULL ? strtol (given, NULL, 10) : 0;
   int64_t ms = (n > 0 && n <= 3600 ? n : ASK_SECONDS) * INT64_C (1000);
   if (is_question (command))
     return tries == 0 ? ms / 15 : tries == 1 ? ms / 3 : ms;
-  return strcmp (command, "controlvm") == 0 ? ms / 3 : ms * CHANGE_TIMES;
+  ms = strcmp (command, "controlvm") == 0 ? ms / 3 : ms * CHANGE_TIMES;
+  return (flags & VB_ALWAYS) && ms > UNDO_MS ? UNDO_MS : ms;
 }
 
 /* One command of a machine at a time: VBoxSVC crashes when it is asked about a machine that
- * another client is just removing (7.2: six workers on two processors, every second run).
- * *ret_fd is to be closed after it, or -1 where there is nothing to lock. */
+ * another client is just removing (7.2: six workers on two processors, every second run). It
+ * is a courtesy: who holds it for long, a stopped process say, is not waited for. *ret_fd is to
+ * be closed after it, or -1. */
 static int
 take_turn (struct capstan_call *call, int flags, const char *id, int *ret_fd)
 {
+  const char *dir = id != NULL && strlen (id) == UUID_LEN && *id != '-' ? vb_file (call, id, "") : NULL;
+  int64_t end = vb_now_ms () + PATIENCE_MS;
   int rc = 0;
-  *ret_fd = -1;
-  if (id != NULL && strlen (id) == UUID_LEN && *id != '-')
-    *ret_fd = open (vb_file (call, id, ""), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  while (*ret_fd >= 0 && rc == 0 && flock (*ret_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+  *ret_fd = dir != NULL ? open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  while (*ret_fd >= 0 && rc == 0 && flock (*ret_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+         vb_now_ms () < end)
     rc = vb_pause (call, flags, ASK_MS);
   return rc;
 }
@@ -125,7 +143,7 @@ end_turn (int *fd)
 }
 
 /* 1 once it has ended, 0 if it has not in time, or -code. One that is slow keeps nobody from
- * their turn. */
+ * their turn (*turn, if it is one to give up). */
 static int
 await (struct capstan_call *call, int flags, int64_t pid, int64_t limit, int *turn)
 {
@@ -134,7 +152,7 @@ await (struct capstan_call *call, int flags, int64_t pid, int64_t limit, int *tu
     siginfo_t si = { .si_pid = 0 };
     if (waitid (P_PID, (id_t) pid, &si, WEXITED | WNOHANG | WNOWAIT) != 0 || si.si_pid != 0)
       return 1;
-    if (spent > TURN_MS)
+    if (turn != NULL && spent > TURN_MS)
       end_turn (turn);
     if ((rc = vb_pause (call, flags, ASK_MS)) != 0)
       return rc;
@@ -152,7 +170,7 @@ run_bounded (struct capstan_call *call, int flags, const struct capstan_run_req 
     int turn, rc = take_turn (call, flags, q->argv[2], &turn), over = 0;
     if (rc == 0 && (rc = capstan_host_->run (call, q, p)) == 0) {
       int64_t pid = p->pid;
-      over = await (call, flags, pid, limit_ms (command, n), &turn);
+      over = await (call, flags, pid, limit_ms (command, flags, n), is_removal (command) ? NULL : &turn);
       rc = over == 1 ? capstan_host_->run_wait (call, pid, p) : over;
       if (over != 1)
         capstan_host_->run_kill (call, pid, SIGTERM);
@@ -161,7 +179,9 @@ run_bounded (struct capstan_call *call, int flags, const struct capstan_run_req 
     if (rc != 0 || over == 1)
       return rc;
   }
-  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, asked %d times; if VirtualBox "
+  if (flags & VB_QUIET)
+    return -CAPSTAN_E_TIMEOUT;
+  return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "VBoxManage %s does not answer, tried %d times; if VirtualBox "
                         "answers nobody any more, end its process VBoxSVC", command, tries);
 }
 
@@ -178,6 +198,8 @@ run_once (struct capstan_call *call, struct vbox *v, int flags, const struct vb_
   int rc = run_bounded (call, flags, &q, &p);
   if (rc != 0)
     return rc;
+  if (p.exit_status > KILLED && !(flags & VB_ALWAYS) && capstan_host_->cancelled (call))
+    return capstan_error (call, CAPSTAN_E_CANCELLED, 0, "cancelled"); /* the terminal's signal */
   *r = (struct vb_reply) { .status = p.exit_status, .out = p.out, .err = p.err,
                            .code = p.exit_status != 0 ? vb_error_code (p.err) : 0 };
   return 0;
@@ -192,7 +214,8 @@ vb_try (struct capstan_call *call, struct vbox *v, int flags, const struct vb_ar
       return rc;
     int lost = r->status > KILLED || r->code == VB_ABORT;
     v->lost |= lost;
-    if (((lost && is_question (a->v[0])) || vb_service_missing (r->err)) && services < SERVICE_TRIES)
+    int again = lost && (is_question (a->v[0]) || is_removal (a->v[0]));
+    if ((again || vb_service_missing (r->err)) && services < SERVICE_TRIES)
       rc = vb_pause (call, flags, 100u << services++);
     else if ((flags & VB_LOCKED) && locks++ < LOCK_TRIES &&
              r->code == VB_INVALID_OBJECT_STATE)
@@ -233,7 +256,7 @@ vb_fail (struct capstan_call *call, const struct vb_reply *r, const char *what, 
   if (strstr (r->err, "VERR_VMX_IN_VMX_ROOT_MODE") != NULL || strstr (r->err, "VERR_SVM_IN_USE") != NULL)
     hint = "; KVM has the processor: stop its machines first, or unload kvm_intel or kvm_amd";
   else if (r->code == VB_ABORT)
-    hint = "; VirtualBox's service VBoxSVC ended meanwhile: try again";
+    hint = "; VBoxSVC or the machine's own process ended meanwhile";
   else if (access ("/dev/vboxdrv", F_OK) != 0 && strcmp (what, "start") == 0)
     hint = "; the kernel driver vboxdrv is not loaded: modprobe vboxdrv, or install virtualbox-dkms";
   return capstan_error (call, error_of (r), 0, "%s %s: %s%s", what, object,
@@ -314,7 +337,7 @@ vb_info (struct capstan_call *call, struct vbox *v, int flags, const char *id, s
       return 1;
     }
     /* while its process ends, a machine can say that it is not ready */
-    if (tries == LOCK_TRIES)
+    if (tries == LOCK_TRIES || r.status > KILLED || r.code == VB_ABORT)
       return vb_fail (call, &r, "ask about", id);
     if ((rc = vb_pause (call, flags, LOCK_MS / 2)) != 0)
       return rc;

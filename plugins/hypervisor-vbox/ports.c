@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { END_MS = 5000, STEP_MS = 5 };
+enum { STEP_MS = 5 };
 
 int
 relay_config (struct capstan_call *call, const struct capstan_vm_spec *s, const char *dir)
@@ -152,7 +152,7 @@ vb_now_ms (void)
 int
 relay_wait (struct capstan_call *call, const char *id, int64_t ms)
 {
-  int64_t end = ms < 0 ? INT64_MAX : vb_now_ms () + ms;
+  int64_t end = vb_now_ms () + ms;
   int s = -1, rc = 0;
   char buf[4096];
   for (int port = SERIAL_PORTS - 1; s < 0 && port >= 0; port--)
@@ -164,7 +164,7 @@ relay_wait (struct capstan_call *call, const char *id, int64_t ms)
     int64_t left = end - vb_now_ms ();
     struct pollfd f[2] = { { .fd = s, .events = POLLIN },
                            { .fd = capstan_host_->cancel_fd (call), .events = POLLIN } };
-    int n = poll (f, 2, ms < 0 ? -1 : (int) (left < 60000 ? left : 60000));
+    int n = poll (f, 2, (int) (left < 60000 ? left : 60000));
     if (capstan_host_->cancelled (call))
       rc = capstan_error (call, CAPSTAN_E_CANCELLED, 0, "cancelled");
     else if (n > 0 && f[0].revents != 0 && read (s, buf, sizeof buf) <= 0)
@@ -207,7 +207,7 @@ relay_machine_end (struct capstan_call *call, int flags, const char *id, int64_t
 {
   int fd = open_machine (call, id), rc = 0;
   struct pollfd f = { .fd = fd, .events = POLLIN };
-  int64_t end = vb_now_ms () + (ms < END_MS ? ms : END_MS);
+  int64_t end = vb_now_ms () + ms;
   while (fd >= 0 && rc == 0 && vb_now_ms () < end && poll (&f, 1, 0) == 0)
     rc = vb_pause (call, flags, STEP_MS);
   if (fd >= 0)

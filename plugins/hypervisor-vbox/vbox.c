@@ -10,10 +10,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 10000, POLL_MS = 50, SLOW_MS = 300, OFF_TRIES = 6, OFF_MS = 50, LOOK_MS = 10000 };
+enum { STOP_MS = 10000, POLL_MS = 50, SLOW_MS = 300, OFF_TRIES = 6, OFF_MS = 50, END_MS = 5000, ENDING_MS = 1000,
+       LOOK_MS = 10000, LOOK_MAX_MS = 600000 };
 
 static int
 vbox_probe (struct capstan_call *call)
@@ -144,9 +144,9 @@ power_off (struct capstan_call *call, struct vbox *v, const char *id, struct vb_
   struct vb_relay relay;
   relay_look (call, id, &relay);
   if (!relay.alive)
-    relay_machine_end (call, VB_ALWAYS, id, INT64_MAX);
-  int rc = vb_try (call, v, VB_ALWAYS, &gentle, r);
-  return rc == -CAPSTAN_E_TIMEOUT ? vb_try (call, v, VB_ALWAYS, &hard, r) : rc;
+    relay_machine_end (call, VB_ALWAYS, id, ENDING_MS);
+  int rc = vb_try (call, v, VB_ALWAYS | VB_QUIET, &gentle, r);
+  return rc == -CAPSTAN_E_TIMEOUT ? vb_try (call, v, VB_ALWAYS | VB_QUIET, &hard, r) : rc;
 }
 
 /* Its ports are served: now the machine. After an error it is off, and nobody serves. */
@@ -162,9 +162,12 @@ power_on (struct capstan_call *call, struct vbox *v, const char *id, const struc
     /* cancelled, it may be starting; when it failed there is nothing to stop */
     power_off (call, v, id, &r);
     relay_stop (call, id);
-    if (!v->lost || rc == -CAPSTAN_E_CANCELLED || tries == VB_AGAIN ||
-        vb_pause (call, 0, OFF_MS) != 0 || relay_start (call, id) != 0)
+    if (!v->lost || rc == -CAPSTAN_E_CANCELLED || tries == VB_AGAIN)
       return rc;
+    if ((rc = vb_pause (call, 0, OFF_MS)) != 0 || (rc = relay_start (call, id)) != 0) {
+      relay_stop (call, id); /* cancelled, it may have come to that */
+      return rc;
+    }
   }
 }
 
@@ -206,34 +209,40 @@ vbox_resume (struct capstan_call *call, void *self, const struct capstan_vm_ref 
 
 /* ---- wait and stop ---- */
 
-/* Until its ports have closed and its process has ended; after LOOK_MS it is to be looked at
- * all the same, since one that hangs closes nothing. Where nobody serves its ports, not at all. */
+/* Until its ports have closed and its process has ended, or for ms: whether somebody serves
+ * its ports still. Where nobody did, no longer than a process takes that is ending. */
 static int
-wait_for_end (struct capstan_call *call, const char *id, int64_t left)
+wait_for_end (struct capstan_call *call, const char *id, int64_t ms)
 {
   struct vb_relay relay;
-  if (left > LOOK_MS)
-    left = LOOK_MS;
   relay_look (call, id, &relay);
-  int rc = left > 0 && relay.running ? relay_wait (call, id, left) : 1;
-  return rc == 1 ? relay_machine_end (call, 0, id, left) : rc;
+  int rc = ms > 0 && relay.running ? relay_wait (call, id, ms) : 1;
+  if (rc == 1 && (rc = relay_machine_end (call, 0, id, END_MS)) == 0)
+    return 0;
+  return rc < 0 ? rc : 1;
 }
 
-/* The state when it is until, or one from which that does not come; or -code. */
+/* The state when it is until, or one from which that does not come; or -code. Its ports tell of
+ * its end; VirtualBox is asked now and then all the same, less and less often, since a machine
+ * that hangs closes nothing. That it does not answer then is no reason to wait no longer. */
 static int
 wait_for (struct capstan_call *call, struct vbox *v, const char *id, int until, int64_t ms, struct vb_info *i)
 {
-  int64_t end = ms != 0 ? vb_now_ms () + ms : INT64_MAX;
+  int64_t end = ms != 0 ? vb_now_ms () + ms : INT64_MAX, look_ms = LOOK_MS;
   for (int polls = 0;; polls++) {
-    int rc = until == CAPSTAN_VM_STOPPED ? wait_for_end (call, id, end - vb_now_ms ()) : 0;
+    int64_t left = end - vb_now_ms ();
+    int rc = until == CAPSTAN_VM_STOPPED ? wait_for_end (call, id, left < look_ms ? left : look_ms) : 0;
     if (rc < 0)
       return rc;
     int st = look (call, v, 0, id, i, NULL);
-    if (st < 0 || st == until || st == CAPSTAN_VM_GONE || st == CAPSTAN_VM_UNKNOWN || is_off ((uint32_t) st))
+    if (st < 0 ? rc == 0 || st == -CAPSTAN_E_CANCELLED
+               : st == until || st == CAPSTAN_VM_GONE || st == CAPSTAN_VM_UNKNOWN || is_off ((uint32_t) st))
       return st;
     if (vb_now_ms () >= end)
-      return capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still %s after %lld ms", i->name, i->state,
-                            (long long) ms);
+      return st < 0 ? st : capstan_error (call, CAPSTAN_E_TIMEOUT, 0, "%s is still %s after %lld ms", i->name,
+                                          i->state, (long long) ms);
+    if (rc == 1)
+      look_ms = look_ms < LOOK_MAX_MS / 2 ? look_ms * 2 : LOOK_MAX_MS;
     /* where nobody serves the ports there is nothing to wait for: it is asked less often */
     if ((rc = capstan_host_->sleep_ms (call, polls < 20 ? POLL_MS : SLOW_MS)) != 0)
       return rc;
@@ -260,15 +269,17 @@ pull_plug (struct capstan_call *call, struct vbox *v, const char *id)
     int st = look (call, v, VB_ALWAYS, id, &i, &stuck);
     if (st < 0 || (is_off ((uint32_t) st) && !stuck) || st == CAPSTAN_VM_GONE || st == CAPSTAN_VM_UNKNOWN)
       return st < 0 ? st : 0;
+    if (tries == OFF_TRIES && rc != 0 && rc != -CAPSTAN_E_TIMEOUT)
+      return rc;
     if (tries == OFF_TRIES)
-      return rc != 0 ? rc : capstan_error (call, CAPSTAN_E_STATE, 0, "%s is %s still, though VirtualBox was told "
-                                           "to end it; end its process, VBoxHeadless", i.name, i.state);
+      return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is %s still, though VirtualBox was told to end it; "
+                            "end its process, VBoxHeadless", i.name, i.state);
     if (tries < OFF_TRIES / 2) {
       struct vb_reply r;
       if ((rc = power_off (call, v, id, &r)) == 0 && r.status != 0)
         rc = vb_fail (call, &r, "stop", id);
       if (rc == 0)
-        return relay_machine_end (call, VB_ALWAYS, id, INT64_MAX);
+        return relay_machine_end (call, VB_ALWAYS, id, END_MS);
     } else { /* its process does not listen */
       struct vb_args a = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
       rc = vb_run (call, v, VB_ALWAYS, &a, "stop", id);

@@ -47,7 +47,8 @@ struct vb_args { const char *v[160]; int n; };
 void vb_arg (struct vb_args *a, const char *text);
 CAPSTAN_PRINTF (3, 4) void vb_argf (struct capstan_call *call, struct vb_args *a, const char *fmt, ...);
 struct vb_reply { int status; uint32_t code; const char *out, *err; };
-enum { VB_ALWAYS = 1 /* also once cancelled: it undoes */, VB_LOCKED = 2 /* waits for others */ };
+enum { VB_ALWAYS = 1 /* also once cancelled: it undoes */, VB_LOCKED = 2 /* waits for others */,
+       VB_QUIET = 4 /* -CAPSTAN_E_TIMEOUT without an error's text: the cause is said already */ };
 int vb_find (struct capstan_call *call, struct vbox *v);
 int vb_version (struct capstan_call *call, struct vbox *v); /* fills it; below 6.1: an error */
 /* 0 once it ran; how it went is in *r. What passes by itself is tried again. */
@@ -89,10 +90,10 @@ void relay_look (struct capstan_call *call, const char *id, struct vb_relay *ret
 int relay_start (struct capstan_call *call, const char *id);
 void relay_stop (struct capstan_call *call, const char *id); /* if no machine has connected */
 int relay_connect (struct capstan_call *call, const char *id, int port); /* descriptor or -code */
-/* Returns 1 when the machine's ports are closed, 0 after ms (-1: never), or -code. */
+/* Returns 1 when the machine's ports are closed, 0 after ms, or -code. */
 int relay_wait (struct capstan_call *call, const char *id, int64_t ms);
 /* Waits for the end of the machine's process, which comes a moment after its ports have closed,
- * for ms and 5 s at most. VBoxSVC can crash when it is asked about a machine in between (7.2). */
+ * for ms at most. VBoxSVC can crash when it is asked about a machine in between (7.2). */
 int relay_machine_end (struct capstan_call *call, int flags, const char *id, int64_t ms);
-int64_t vb_now_ms (void);
+int64_t vb_now_ms (void); /* of a clock that nobody sets */
 #endif

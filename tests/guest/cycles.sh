@@ -5,6 +5,9 @@
 . "$top_srcdir/tests/vbox/functions.sh"
 . "$top_srcdir/tests/guest/functions.sh"
 use_guest
+# on a host this busy VirtualBox's BIOS may give a SATA disk up: its guest is that of IDE
+image=osv
+[ "$CAPSTAN_HYPERVISOR" != vbox ] || image=linux
 workers="1 2 3 4" each=50
 [ $real = 0 ] || { workers="1 2 3 4 5 6" each=5; }
 
@@ -28,24 +31,23 @@ count () {
   esac
 }
 # once before, so that what all instances share is there
-# (the guest of IDE: on a host this busy VirtualBox's BIOS may give a SATA disk up)
-status $((real * 3)) capstan run --rm linux
+status $((real * 3)) capstan run --rm $image
 count >before
 
 life () { # NAME KIND: the resources it had, by inspect, are collected
   case $2 in
-    0) capstan run --rm --name "$1" linux >/dev/null ;;
-    1) capstan run -d --name "$1" linux >/dev/null && capstan inspect "$1" >"$1.json" && capstan delete -f "$1" ;;
-    2) capstan run -d --rm --name "$1" linux >/dev/null && { capstan inspect "$1" >"$1.json" || :; } ;;
-    3) capstan run --name "$1" -f "auto:80" linux >/dev/null; capstan inspect "$1" >"$1.json" && capstan delete "$1" ;;
-    4) capstan run -d --name "$1" --restart always linux >/dev/null && capstan inspect "$1" >"$1.json" && capstan delete -f "$1" ;;
+    0) capstan run --rm --name "$1" $image >/dev/null ;;
+    1) capstan run -d --name "$1" $image >/dev/null && capstan inspect "$1" >"$1.json" && capstan delete -f "$1" ;;
+    2) capstan run -d --rm --name "$1" $image >/dev/null && { capstan inspect "$1" >"$1.json" || :; } ;;
+    3) capstan run --name "$1" -f "auto:80" $image >/dev/null; capstan inspect "$1" >"$1.json" && capstan delete "$1" ;;
+    4) capstan run -d --name "$1" --restart always $image >/dev/null && capstan inspect "$1" >"$1.json" && capstan delete -f "$1" ;;
   esac
 }
 worker () {
   n=0
   while [ $n -lt $each ]; do
     st=0; life "w$1-$n" $((n % 5)) 2>"w$1-$n.err" || st=$?
-    case $((n % 5)):$st in *:0|0:3) ;; *) { echo "w$1-$n: status $st"; cat "w$1-$n.err"; } >>bad ;; esac
+    case $((n % 5)):$st in 0:$((real * 3))|[1-4]:0) ;; *) { echo "w$1-$n: status $st"; cat "w$1-$n.err"; } >>bad ;; esac
     n=$((n + 1))
   done
 }

@@ -117,17 +117,27 @@ rm "$FAKE/vm-log" "$FAKE/fail-startvm"
 nothing_left aborted
 # ---- VBoxSVC ends in the middle ----
 gone="VBoxManage: error: Code NS_ERROR_ABORT (0x80004004) - Operation aborted"
-for command in createvm modifyvm storageattach startvm showvminfo; do
+calls () { grep -c "^$1" "$FAKE/log"; }
+status 0 capstan run -d --name whole app
+status 0 capstan delete -f whole
+for command in createvm modifyvm storageattach startvm showvminfo unregistervm; do calls $command >"whole-$command"; done
+nothing_left whole
+for command in createvm modifyvm storageattach startvm showvminfo unregistervm; do
   echo "1 1 $gone" >"$FAKE/fail-$command"
   status 0 capstan run -d --name again app
-  [ "$(grep -c "^$command" "$FAKE/log")" -ge 2 ] || fail "$command was not tried anew"
   status 0 capstan delete -f again
+  [ "$(calls $command)" -gt "$(cat "whole-$command")" ] || fail "$command was not tried anew"
   nothing_left "$command anew"
 done
+# and once more as it is undone
+echo "1 1 $gone" >"$FAKE/fail-modifyvm"; cp "$FAKE/fail-modifyvm" "$FAKE/fail-unregistervm"
+status 0 capstan run -d --name again app
+status 0 capstan delete -f again
+nothing_left "modifyvm and unregistervm"
 for command in createvm modifyvm startvm; do
   echo "99 1 $gone" >"$FAKE/fail-$command"
   status 125 capstan run -d app
-  err_has "VBoxSVC ended"
+  err_has "VBoxSVC or the machine's own process ended"
   nothing_left "$command lost"
 done
 # one that ends while it is told to, and is then not locked any more
@@ -150,7 +160,7 @@ grep -q poweroff "$FAKE/log" || fail "it was not powered off"
 nothing_left port
 
 # ---- a VBoxManage that waits for itself is asked anew ----
-export CAPSTAN_VBOX_TIMEOUT=1
+export CAPSTAN_VBOX_TIMEOUT=3
 status 0 capstan run -d --name six app
 touch "$FAKE/slow-showvminfo"
 status 0 capstan instances
