@@ -489,7 +489,7 @@ create_once (struct capstan_call *call, struct vbox *v, const struct capstan_vm_
   int rc = build (call, v, s, dir, &made);
   if (rc != 0 && made) {
     if (vb_remove (call, v, s->uuid) != 0)
-      v->lost = 0; /* no more of it: that cannot be undone is what is to be said */
+      v->lost = 0; /* no other try: that it cannot be undone is what is to be said */
   } else if (rc != 0)
     remove_folder (call, dir);
   return rc;

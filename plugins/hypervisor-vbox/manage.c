@@ -148,8 +148,9 @@ static int
 await (struct capstan_call *call, int flags, int64_t pid, int64_t limit, int *turn)
 {
   int64_t begin = vb_now_ms (), spent = 0;
-  for (int rc = 0; rc == 0 && spent < limit; spent = vb_now_ms () - begin) {
+  for (; spent < limit; spent = vb_now_ms () - begin) {
     siginfo_t si = { .si_pid = 0 };
+    int rc;
     if (waitid (P_PID, (id_t) pid, &si, WEXITED | WNOHANG | WNOWAIT) != 0 || si.si_pid != 0)
       return 1;
     if (turn != NULL && spent > TURN_MS)

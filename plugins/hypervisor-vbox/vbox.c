@@ -134,19 +134,26 @@ need (struct capstan_call *call, struct vbox *v, const char *id, struct vb_info 
 
 /* ---- start ---- */
 
+/* Its process, the hard way. */
+static int
+end_process (struct capstan_call *call, struct vbox *v, const char *id, struct vb_reply *r)
+{
+  struct vb_args a = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
+  return vb_try (call, v, VB_ALWAYS | VB_QUIET, &a, r);
+}
+
 /* Off at once. A guest whose ports have closed is ending by itself; a machine that is told to
  * power off meanwhile can stand still (7.2), and its process is ended then. */
 static int
 power_off (struct capstan_call *call, struct vbox *v, const char *id, struct vb_reply *r)
 {
-  struct vb_args gentle = { .v = { "controlvm", id, "poweroff" }, .n = 3 };
-  struct vb_args hard = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
+  struct vb_args a = { .v = { "controlvm", id, "poweroff" }, .n = 3 };
   struct vb_relay relay;
   relay_look (call, id, &relay);
   if (!relay.alive)
     relay_machine_end (call, VB_ALWAYS, id, ENDING_MS);
-  int rc = vb_try (call, v, VB_ALWAYS | VB_QUIET, &gentle, r);
-  return rc == -CAPSTAN_E_TIMEOUT ? vb_try (call, v, VB_ALWAYS | VB_QUIET, &hard, r) : rc;
+  int rc = vb_try (call, v, VB_ALWAYS | VB_QUIET, &a, r);
+  return rc == -CAPSTAN_E_TIMEOUT ? end_process (call, v, id, r) : rc;
 }
 
 /* Its ports are served: now the machine. After an error it is off, and nobody serves. */
@@ -274,16 +281,13 @@ pull_plug (struct capstan_call *call, struct vbox *v, const char *id)
     if (tries == OFF_TRIES)
       return capstan_error (call, CAPSTAN_E_STATE, 0, "%s is %s still, though VirtualBox was told to end it; "
                             "end its process, VBoxHeadless", i.name, i.state);
-    if (tries < OFF_TRIES / 2) {
-      struct vb_reply r;
-      if ((rc = power_off (call, v, id, &r)) == 0 && r.status != 0)
-        rc = vb_fail (call, &r, "stop", id);
-      if (rc == 0)
-        return relay_machine_end (call, VB_ALWAYS, id, END_MS);
-    } else { /* its process does not listen */
-      struct vb_args a = { .v = { "startvm", id, "--type", "emergencystop" }, .n = 4 };
-      rc = vb_run (call, v, VB_ALWAYS, &a, "stop", id);
-    }
+    int listens = tries < OFF_TRIES / 2;
+    struct vb_reply r;
+    rc = listens ? power_off (call, v, id, &r) : end_process (call, v, id, &r);
+    if (rc == 0 && r.status != 0)
+      rc = vb_fail (call, &r, "stop", id);
+    if (rc == 0 && listens)
+      return relay_machine_end (call, VB_ALWAYS, id, END_MS);
     /* it may be just ending, or just starting, and not to be told anything meanwhile */
     vb_pause (call, VB_ALWAYS, OFF_MS << tries);
   }

@@ -115,6 +115,13 @@ status 125 capstan run -d app
 err_has "Operation aborted"
 rm "$FAKE/vm-log" "$FAKE/fail-startvm"
 nothing_left aborted
+# one that ends while it is told to, and is then not locked any more
+status 0 capstan run -d --name five app
+echo "3 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-controlvm"
+echo "1 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-startvm"
+status 0 capstan delete -f five
+nothing_left five
+
 # ---- VBoxSVC ends in the middle ----
 gone="VBoxManage: error: Code NS_ERROR_ABORT (0x80004004) - Operation aborted"
 calls () { grep -c "^$1" "$FAKE/log"; }
@@ -140,12 +147,6 @@ for command in createvm modifyvm startvm; do
   err_has "VBoxSVC or the machine's own process ended"
   nothing_left "$command lost"
 done
-# one that ends while it is told to, and is then not locked any more
-status 0 capstan run -d --name five app
-echo "3 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-controlvm"
-echo "1 1 $(code "not locked by a session" "VBOX_E_INVALID_VM_STATE (0x80bb0002)")" >"$FAKE/fail-startvm"
-status 0 capstan delete -f five
-nothing_left five
 
 # ---- a port that was lost while the machine started: only its log says so ----
 cat >"$work/lose" <<'END'
